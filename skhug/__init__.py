@@ -1,0 +1,59 @@
+"""Hyperspherical Uniformity Gap for scikit-learn: classifiers and embeddings on the sphere.
+
+Names resolve on first access, so that ``import skhug`` loads neither torch nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from skhug._version import __version__
+
+if TYPE_CHECKING:
+    from skhug.classifier import HUGClassifier
+    from skhug.embedder import HUGEmbedder
+    from skhug.encoders import MLP
+    from skhug.losses import MGD, MHE, MHS, HUGLoss
+    from skhug.optimizers import SGD, AdamW
+    from skhug.proxies import Learned
+
+__all__ = [
+    "MGD",
+    "MHE",
+    "MHS",
+    "MLP",
+    "SGD",
+    "AdamW",
+    "HUGClassifier",
+    "HUGEmbedder",
+    "HUGLoss",
+    "Learned",
+    "__version__",
+]
+
+_HOMES = {
+    "HUGClassifier": "classifier",
+    "HUGEmbedder": "embedder",
+    "HUGLoss": "losses",
+    "MHE": "losses",
+    "MHS": "losses",
+    "MGD": "losses",
+    "MLP": "encoders",
+    "Learned": "proxies",
+    "AdamW": "optimizers",
+    "SGD": "optimizers",
+}
+_MODULES = ("classifier", "embedder", "encoders", "losses", "metrics", "optimizers", "proxies")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"skhug.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"skhug.{name}")
+    raise AttributeError(f"module 'skhug' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,0 +1,298 @@
+"""What the estimators share: parameters, fit, transform."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skhug._callbacks import CallbackSupportMixin
+from skhug._data import Rows, split_rows
+from skhug._device import draw_seed, to_numpy
+from skhug._fitting import Task, fit_one_epoch, fit_rows
+from skhug._inference import embed_blocks
+from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand
+from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._training import Objective
+from skhug._validation import (
+    check_rows,
+    check_training_data,
+    encode_labels,
+    fit_context,
+    input_attributes_kept_on_error,
+)
+from skhug.optimizers import SCHEDULES
+
+
+class _BaseHUG(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator
+):
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    def __init__(
+        self,
+        encoder: Any = "mlp",
+        *,
+        n_components: int | None = None,
+        uniformity: Any = "mhe",
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        proxies: Any = "optimal",
+        optimizer: Any = "adamw",
+        learning_rate: float = 1e-3,
+        schedule: Any = "cosine",
+        weight_decay: float | None = None,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        precision: str = "auto",
+        device: Any = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.n_components = n_components
+        self.uniformity = uniformity
+        self.alpha = alpha
+        self.beta = beta
+        self.proxies = proxies
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def set_params(self, **params: Any) -> _BaseHUG:
+        """Set parameters, nested ones too.
+
+        A nested name such as ``uniformity__s_within`` works on a plain string as well: the
+        string becomes the object that it stands for.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values, as in any scikit-learn estimator.
+
+        Returns
+        -------
+        self : estimator
+        """
+        for key in params:
+            name, _, nested = key.partition("__")
+            if nested and name in SHORTHANDS and name not in params:
+                setattr(self, name, expand(name, getattr(self, name)))
+        return super().set_params(**params)
+
+    # --- fit ------------------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> _BaseHUG:
+        """Train the encoder, and the proxies if they are learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : array-like of shape (n_samples,)
+            Class labels: strings, integers, booleans.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights inside a class's mean; rows of weight zero are left out.
+        X_val : array-like of shape (n_val, n_features), optional
+            Rows to validate on instead of a part of ``X``. They are scored every epoch
+            (``history_``) and, with ``early_stopping``, decide when to stop.
+        y_val : array-like of shape (n_val,), optional
+            Their labels.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be trained on; nothing of an earlier fit is lost then.
+        """
+        with input_attributes_kept_on_error(self):
+            X, y, weight = check_training_data(self, X, y, sample_weight, reset=True)
+            classes, codes = np.unique(y, return_inverse=True)
+            if len(classes) < 2:
+                raise ValueError(
+                    f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
+                )
+            rows = Rows(X, codes, weight)
+            validation = self._check_validation(X_val, y_val, classes)
+            if validation is None and self.early_stopping:
+                rows, validation = split_rows(
+                    rows, self.validation_fraction, draw_seed(self.random_state)
+                )
+            fitted = fit_rows(
+                self,
+                Task(rows, validation, classes),
+                continued=self.warm_start and hasattr(self, "module_"),
+                max_epochs=self.max_epochs,
+                schedule=SCHEDULES.get(self.schedule, self.schedule),
+            )
+        self.__dict__.pop("_progress", None)  # of an earlier partial_fit
+        self.__dict__.update(fitted)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> _BaseHUG:
+        """Train for one epoch on these rows, from where the last call stopped.
+
+        The learning rate stays constant: ``schedule`` needs to know the end.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows. Those of the first call give the statistics that inputs are standardised by.
+        y : array-like of shape (n_samples,)
+            Labels; the rows of a class may arrive in any call.
+        classes : array-like of shape (n_classes,), optional
+            All classes that will ever come, at the first call; those of ``y`` by default.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights inside a class's mean.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a label was not declared at the first call.
+        """
+        first = not hasattr(self, "module_")
+        with input_attributes_kept_on_error(self):
+            X, y, weight = check_training_data(self, X, y, sample_weight, reset=first)
+            classes = self._check_classes(y, classes)
+            rows = Rows(X, encode_labels(y, classes), weight)
+            fitted = fit_one_epoch(self, Task(rows, None, classes), continued=not first)
+        self.__dict__.update(fitted)
+        return self
+
+    def _check_classes(self, y: np.ndarray, classes: Any) -> np.ndarray:
+        """Return the classes of a call of partial_fit, those of the first call."""
+        known = getattr(self, "classes_", None)
+        if known is None:
+            known = np.unique(y if classes is None else classes)
+            if len(known) < 2:
+                raise ValueError(
+                    "The first call of partial_fit knows 1 class: pass all that will come as "
+                    "classes=."
+                )
+        elif classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(
+                f"classes differ from those of the first call, {known!r}: fit a new model."
+            )
+        return known
+
+    def _check_validation(self, X_val: Any, y_val: Any, classes: np.ndarray) -> Rows | None:
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("Pass both X_val and y_val, or neither.")
+        X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
+        return Rows(X, self._encode_validation_labels(y, classes), weight)
+
+    # --- what the estimators differ in -----------------------------------------------------
+
+    def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
+        """Return further fitted attributes, from held-out rows where there are some."""
+        return {}
+
+    def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return encode_labels(y, classes)
+
+    def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
+        raise NotImplementedError
+
+    # --- use ------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed rows on the unit sphere.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with the features seen in fit.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_samples, n_components)
+            Unit rows, in the dtype of the computation.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        embeddings = np.empty((len(X), self._n_features_out), self.proxies_.dtype)
+        start = 0
+        for block in embed_blocks(self.module_, X):
+            embeddings[start : start + len(block)] = to_numpy(block)
+            start += len(block)
+        return embeddings
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit, then embed the same rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        **fit_params : dict
+            Passed to ``fit``.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_samples, n_components)
+            Unit rows.
+        """
+        return self.fit(X, y, **fit_params).transform(X)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.proxies_.shape[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state["module_"] = pack_module(state["module_"])
+            state["_progress"] = pack_tensors(state.get("_progress"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "module_" in state:
+            state["module_"] = unpack_module(state["module_"])
+            state["_progress"] = unpack_tensors(state["_progress"])
+        super().__setstate__(state)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

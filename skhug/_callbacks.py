@@ -1,0 +1,58 @@
+"""The one place that knows scikit-learn's callbacks (scikit-learn >= 1.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9 has no callbacks: estimators have no set_callbacks there
+
+    class CallbackSupportMixin:
+        """Stand-in without methods."""
+
+
+__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
+
+
+class EpochCallbacks:
+    """Tells an estimator's callbacks of the fit and of each of its epochs.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose ``fit`` is running, inside scikit-learn's fit context.
+    max_epochs : int
+        Epochs at most.
+    **data : object
+        ``X``, ``y`` and ``metadata`` as the hooks receive them, or functions that return them.
+    """
+
+    def __init__(self, estimator: Any, max_epochs: int, **data: Any) -> None:
+        self._arguments = {"estimator": estimator, **data}
+        self._fit = None
+        if hasattr(estimator, "_init_callback_context"):
+            self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
+            self._fit.call_on_fit_task_begin(**self._arguments)
+
+    def begin_epoch(self) -> None:
+        """Call the hooks at the begin of an epoch."""
+        if self._fit is not None:
+            self._epoch = self._fit.subcontext(task_name="epoch")
+            self._epoch.call_on_fit_task_begin(**self._arguments)
+
+    def end_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
+        """Call the hooks at the end of an epoch; true if one of them asks to stop.
+
+        ``fitted`` returns copies of the fitted attributes; it is called only where a hook
+        takes a fitted estimator.
+        """
+        if self._fit is None:
+            return False
+        return self._epoch.call_on_fit_task_end(**self._arguments, reconstruction_attributes=fitted)
+
+    def end_fit(self, fitted: Callable[[], dict[str, Any]]) -> None:
+        """Call the hooks at the end of the fit."""
+        if self._fit is not None:
+            self._fit.call_on_fit_task_end(**self._arguments, reconstruction_attributes=fitted)

@@ -1,0 +1,179 @@
+"""The estimators' parameters: what is allowed, and their documentation."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+import torch
+
+from skhug._device import FLOAT64_ELEMENTS, PRECISIONS
+from skhug._validation import HasMethods, Interval, StrOptions
+from skhug.encoders import MLP
+from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
+from skhug.proxies import Learned
+from skhug.uniformity import MGD, MHE, MHS, Uniformity
+
+# What a plain string stands for, parameter by parameter.
+SHORTHANDS: dict[str, dict[str, type]] = {
+    "encoder": {"mlp": MLP},
+    "uniformity": {"mhe": MHE, "mhs": MHS, "mgd": MGD},
+    "proxies": {"learned": Learned},
+    "optimizer": NAMED,
+}
+
+
+def expand(name: str, value: Any) -> Any:
+    """Return the object that a parameter's string stands for; anything else as it is."""
+    if isinstance(value, str) and value in SHORTHANDS.get(name, {}):
+        return SHORTHANDS[name][value]()
+    return value
+
+
+# Steps of training that small data gets, whatever its number of epochs.
+STEPS = 2000
+EPOCHS = (20, 200)
+BATCH = (32, 256)
+MAX_DEFAULT_COMPONENTS = 128
+
+
+def default_batch_size(n: int) -> int:
+    """Rows a batch: about a 128th of the data, a power of two between 32 and 256."""
+    return int(np.clip(2 ** round(math.log2(max(n / 128, 1))), *BATCH))
+
+
+def default_max_epochs(steps_per_epoch: int) -> int:
+    """Epochs for about 2,000 steps, between 20 and 200.
+
+    It depends on the number of steps and not of rows: integer weights and repeated rows then
+    train alike.
+    """
+    return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
+
+
+def default_components(n_classes: int) -> int:
+    """Components in which the simplex just fits, at least 2 and at most 128."""
+    return min(max(n_classes - 1, 2), MAX_DEFAULT_COMPONENTS)
+
+
+def _at_least(low: int, kind: type = Integral) -> Interval:
+    return Interval(kind, low, None, closed="left")
+
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "encoder": [StrOptions(set(SHORTHANDS["encoder"])), HasMethods("build"), callable],
+    "n_components": [_at_least(1), None],
+    "uniformity": [StrOptions(set(SHORTHANDS["uniformity"])), Uniformity],
+    "alpha": [_at_least(0, Real)],
+    "beta": [Interval(Real, 0, None, closed="neither")],
+    "proxies": [StrOptions({"optimal", "learned"}), Learned, "array-like"],
+    "optimizer": [StrOptions(set(NAMED)), HasMethods(["init", "step"]), callable],
+    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "schedule": [StrOptions(set(SCHEDULES)), callable],
+    "weight_decay": [_at_least(0, Real), None],
+    "batch_size": [_at_least(1), StrOptions({"auto"})],
+    "max_epochs": [_at_least(1), StrOptions({"auto"})],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [_at_least(1)],
+    "tol": [_at_least(0, Real)],
+    "class_weight": [StrOptions({"balanced"}), dict, None],
+    "warm_start": ["boolean"],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
+    "device": [str, torch.device],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+_PARAMETERS = f"""\
+encoder : "mlp", MLP, torch.nn.Module or callable, default="mlp"
+    What embeds the rows. A module is copied, not changed; a callable takes
+    ``(input_shape, n_components)`` and returns a module. Modules of the user's own get the rows
+    as they are; :class:`~skhug.encoders.MLP` standardises them.
+n_components : int, optional
+    Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
+    encoder, as many as the simplex of the
+    classes needs, at least 2 and at most {MAX_DEFAULT_COMPONENTS}.
+uniformity : {{"mhe", "mhs", "mgd"}} or Uniformity, default="mhe"
+    Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
+    :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.
+alpha : float, default=1.0
+    Weight of the between-class term, 0 or more. It acts on learned proxies only.
+beta : float, default=1.0
+    Weight of the within-class term, above 0.
+proxies : {{"optimal", "learned"}}, Learned or array of shape (n_classes, n_components), \
+default="optimal"
+    ``"optimal"`` are computed before training and stay: the simplex where it fits, else the
+    best arrangement found. ``"learned"`` are trained along,
+    :class:`~skhug.proxies.Learned` says how. An array is fixed, in the order of ``classes_``.
+optimizer : {{"adamw", "sgd"}}, AdamW, SGD or callable, default="adamw"
+    A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
+    ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above
+    ``learning_rate`` and ``weight_decay``.
+learning_rate : float, default=1e-3
+    At the start of the schedule, above 0.
+schedule : {{"cosine", "linear", "constant"}} or callable, default="cosine"
+    Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
+weight_decay : float, optional
+    Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
+    weight_decay`` a step, with SGD added to the gradient. By default the optimizer's own,
+    {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or that of what a callable makes.
+batch_size : int or "auto", default="auto"
+    Rows a step, at least 1. ``"auto"`` takes about a 128th of the data, between {BATCH[0]} and
+    {BATCH[1]}.
+max_epochs : int or "auto", default="auto"
+    Passes over the data, at least 1. ``"auto"`` is about {STEPS:,} steps, between {EPOCHS[0]}
+    and {EPOCHS[1]} passes.
+early_stopping : bool, default=False
+    Whether to stop when the validation score no longer rises, and to keep the weights of the
+    best epoch. The rows to validate on are ``X_val``, else a stratified part of ``X``.
+validation_fraction : float, default=0.1
+    Share of ``X`` set aside for that, in (0, 1).
+n_iter_no_change : int, default=10
+    Epochs without a better validation score after which to stop, at least 1.
+tol : float, default=1e-4
+    How much better a score must be to count, 0 or more.
+class_weight : dict, "balanced" or None, default=None
+    Weights of the classes' means in the within-class term, which are equal without it however
+    many rows each class has.
+warm_start : bool, default=False
+    Whether ``fit`` goes on from the weights of the last fit.
+precision : {{"auto", "float32", "float64"}}, default="auto"
+    What to compute in. ``"auto"`` is the input's own, but float32 for float64 input of more
+    than {FLOAT64_ELEMENTS:,} numbers.
+device : str or torch.device, default="auto"
+    ``"auto"`` is cuda, then mps, then cpu, whichever there is.
+random_state : int, RandomState or None, default=None
+    Seed of the weights, the batches and the starting proxies. An integer makes two fits
+    identical. Global random states are left as they were.
+verbose : int, default=0
+    1 prints a line an epoch."""
+
+_ATTRIBUTES = """\
+classes_ : ndarray of shape (n_classes,)
+    Sorted labels seen in training.
+proxies_ : ndarray of shape (n_classes, n_components)
+    Unit vectors, one a class.
+module_ : torch.nn.Module
+    From raw rows to unit embeddings.
+history_ : list of dict
+    One row an epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
+    ``within``, and ``validation_score`` where there are validation rows.
+n_iter_ : int
+    Epochs trained.
+loss_ : float
+    Mean loss of the last epoch.
+n_features_in_ : int
+    Features seen in fit.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, where all are strings."""
+
+
+def shares_parameters(cls: type) -> type:
+    """Class decorator that puts the shared documentation into a class's docstring."""
+    for marker, text in {"{parameters}": _PARAMETERS, "{attributes}": _ATTRIBUTES}.items():
+        cls.__doc__ = cls.__doc__.replace(f"    {marker}", indent(text, "    "))
+    return cls

@@ -1,0 +1,267 @@
+"""The training loop: what is minimised, what is carried from step to step, and the steps."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from skhug._data import Batches
+from skhug._device import to_numpy
+from skhug.encoders import SphereEncoder
+from skhug.losses import HUGLoss, HUGLossTerms
+from skhug.optimizers import (
+    FlatStepper,
+    Segment,
+    TorchStepper,
+    default_weight_decay,
+    flatten,
+    make_stepper,
+)
+
+__all__ = ["Objective", "Patience", "TrainingState", "train"]
+
+
+class Objective(nn.Module):
+    """Encoder, proxies and loss as one module.
+
+    Parameters
+    ----------
+    encoder : SphereEncoder
+        Maps rows to the sphere.
+    proxies : Tensor of shape (n_classes, n_components)
+        Initial or fixed proxies.
+    loss : HUGLoss
+        Weighs the terms.
+    learned : bool
+        Whether the proxies are trained. Fixed ones leave the between-class term without a
+        gradient: it is computed once, and a step costs the same for any number of classes.
+    """
+
+    def __init__(
+        self, encoder: SphereEncoder, proxies: Tensor, loss: HUGLoss, learned: bool
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
+        self.loss = loss
+        self._fixed_between = None
+        if not learned:
+            with torch.no_grad():
+                self._fixed_between = loss.uniformity.between(self.proxies)
+
+    def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
+        """Return the loss of prepared rows, summed with their coefficients."""
+        z = self.encoder.project(self.encoder.body(X))
+        if self._fixed_between is not None:
+            return self.loss.combine(
+                self._fixed_between, self.loss.within(z, y, self.proxies, coef)
+            )
+        w = F.normalize(self.proxies, dim=1)
+        return self.loss.combine(self.loss.uniformity.between(w), self.loss.within(z, y, w, coef))
+
+    def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        """Add this batch's gradients to the parameters'; return (loss, between, within)."""
+        terms = self(X, y, coef)
+        terms.loss.backward()
+        return torch.stack(terms).detach()
+
+    @torch.no_grad()
+    def unit_proxies(self) -> Tensor:
+        """Return the proxies as they are now, on the sphere."""
+        return F.normalize(self.proxies, dim=1)
+
+
+@dataclass
+class Patience:
+    """Early stopping: the best validation score so far and what was seen since.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        Epochs without a better score after which training stops.
+    tol : float
+        How much better a score must be to count.
+    """
+
+    n_iter_no_change: int
+    tol: float
+    best_score: float = -float("inf")
+    waited: int = 0
+    best: list[Tensor] | None = None
+
+    def update(self, score: float, state: TrainingState) -> bool:
+        """Take an epoch's score, keep the weights if it is the best; true if it is time to stop."""
+        self.waited = 0 if score > self.best_score + self.tol else self.waited + 1
+        if score > self.best_score:
+            self.best_score = score
+            self.best = state.snapshot()
+        return self.waited >= self.n_iter_no_change
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on: the model, the optimizer, the random state, the position."""
+
+    objective: Objective
+    segments: list[Segment]
+    stepper: FlatStepper | TorchStepper
+    generator: torch.Generator
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def start(
+        cls,
+        objective: Objective,
+        optimizer: Any,
+        seed: int,
+        *,
+        learning_rate: float,
+        proxy_learning_rate: float,
+        weight_decay: float | None,
+    ) -> TrainingState:
+        """Lay the parameters out flat and make the optimizer; None is its own weight decay.
+
+        Only matrices decay: biases and the scales of normalisations do not, nor do proxies,
+        whose length means nothing.
+        """
+        if weight_decay is None:
+            weight_decay = default_weight_decay(optimizer)
+        parameters = [
+            (p, learning_rate, weight_decay if p.ndim > 1 else 0.0)
+            for p in objective.encoder.parameters()
+        ]
+        parameters.append((objective.proxies, proxy_learning_rate, 0.0))
+        segments = flatten(parameters)
+        generator = torch.Generator().manual_seed(seed)
+        return cls(objective, segments, make_stepper(optimizer, segments), generator)
+
+    def snapshot(self) -> list[Tensor]:
+        """Copy the parameters and the buffers."""
+        return [tensor.clone() for tensor in self._tensors()]
+
+    def restore(self, snapshot: list[Tensor]) -> None:
+        """Put a copy back in place."""
+        for tensor, saved in zip(self._tensors(), snapshot, strict=True):
+            tensor.copy_(saved)
+
+    def is_finite(self) -> bool:
+        """Whether no parameter or buffer is NaN or infinite; waits for the device."""
+        return all(bool(t.isfinite().all()) for t in self._tensors() if t.is_floating_point())
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a later run needs beside the model, as plain objects and CPU tensors."""
+        return {
+            "epoch": self.epoch,
+            "history": self.history,
+            "generator": self.generator.get_state(),
+            "optimizer": self.stepper.state_dict(),
+        }
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Go on from a former run's progress."""
+        self.epoch = progress["epoch"]
+        self.history = progress["history"]
+        self.generator.set_state(progress["generator"])
+        self.stepper.load_state_dict(progress["optimizer"])
+
+    def release(self) -> None:
+        """Give every parameter memory of its own again, and drop the gradients."""
+        for segment in self.segments:
+            for parameter in segment.parameters:
+                parameter.data = parameter.data.clone()
+                parameter.grad = None
+
+    def _tensors(self) -> list[Tensor]:
+        flat = [segment.values for segment in self.segments]
+        return flat + [buffer for buffer in self.objective.buffers() if buffer.numel()]
+
+
+def train(
+    state: TrainingState,
+    batches: Batches,
+    *,
+    max_epochs: int,
+    schedule: Callable[[float], float],
+    begin_epoch: Callable[[], None],
+    end_epoch: Callable[[TrainingState], bool],
+) -> None:
+    """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    batches : Batches
+        Rows to train on.
+    max_epochs : int
+        Epoch of the state at which to stop; also the schedule's horizon.
+    schedule : callable
+        Share of the training done, in [0, 1), to the factor on the learning rate.
+    begin_epoch, end_epoch : callable
+        Called around every epoch, the latter with the state.
+
+    Warns
+    -----
+    UserWarning
+        If Ctrl-C ended the training; the weights of the last step are kept.
+    ConvergenceWarning
+        If the loss or a weight was not finite; the weights of the last good epoch are kept.
+    """
+    last_good = state.snapshot()
+    state.objective.train()
+    try:
+        while state.epoch < max_epochs:
+            begin_epoch()
+            sums = _train_epoch(state, batches, max_epochs, schedule)
+            means = (to_numpy(sums) / len(batches)).tolist()  # the epoch's one wait for the device
+            if not all(map(math.isfinite, means)) or not state.is_finite():
+                state.restore(last_good)
+                _warn_diverged(state.epoch)
+                break
+            last_good = state.snapshot()
+            state.epoch += 1
+            names = ("loss", "between", "within")
+            state.history.append({"epoch": state.epoch, **dict(zip(names, means, strict=True))})
+            if end_epoch(state):
+                break
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"Training interrupted by the user after {state.epoch} epochs: "
+            "the weights of the last step are kept.",
+            stacklevel=2,
+        )
+    state.objective.eval()
+
+
+def _train_epoch(
+    state: TrainingState, batches: Batches, max_epochs: int, schedule: Callable[[float], float]
+) -> Tensor:
+    """Take one pass over the data; return the sums of (loss, between, within) over its batches."""
+    sums = torch.zeros(3, device=batches.X.device)
+    horizon = max_epochs * len(batches)
+    step = state.epoch * len(batches)
+    for X, y, coef in batches.epoch(state.generator):
+        for segment in state.segments:
+            segment.gradients.zero_()
+        sums += state.objective.gradients(X, y, coef)
+        state.stepper.step(schedule(step / horizon))
+        step += 1
+    return sums
+
+
+def _warn_diverged(epoch: int) -> None:
+    warnings.warn(
+        f"Training diverged in epoch {epoch + 1}: the weights before that epoch are kept. "
+        "Lower learning_rate, or alpha if the proxies are learned.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )

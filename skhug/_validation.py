@@ -1,0 +1,93 @@
+"""Checks of what users pass; the only importer of scikit-learn's private API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "check_rows",
+    "check_training_data",
+    "encode_labels",
+    "fit_context",
+    "input_attributes_kept_on_error",
+]
+
+_FLOATS = (np.float64, np.float32)
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
+    """Return rows of features as a finite float array, checked against those seen in fit."""
+    return validate_data(estimator, X, reset=reset, dtype=_FLOATS)
+
+
+def check_training_data(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return X, y and weights without the rows of weight zero.
+
+    Raises
+    ------
+    ValueError
+        If X, y or the weights are not usable, with what to do.
+    """
+    X, y = validate_data(estimator, X, y, reset=reset, dtype=_FLOATS)
+    check_classification_targets(y)
+    y = column_or_1d(y, warn=True)
+    if sample_weight is None:
+        return X, y, np.ones(len(X))
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    used = weight > 0
+    if not used.any():
+        raise ValueError("Every sample weight is zero: pass at least one positive weight.")
+    return (X, y, weight) if used.all() else (X[used], y[used], weight[used])
+
+
+def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return each label's index in the sorted classes.
+
+    Raises
+    ------
+    ValueError
+        If a label is not among the classes.
+    """
+    index = np.searchsorted(classes, y)
+    index = np.minimum(index, len(classes) - 1)
+    unknown = classes[index] != y
+    if np.any(unknown):
+        shown = ", ".join(map(repr, np.unique(y[unknown])[:5].tolist()))
+        raise ValueError(
+            f"y has labels that are none of the model's {len(classes)} classes: {shown}. "
+            "Fit again with them, or declare all classes at the first call of partial_fit."
+        )
+    return index
+
+
+@contextmanager
+def input_attributes_kept_on_error(estimator: Any) -> Iterator[None]:
+    """Keep a fitted model usable when a later fit fails.
+
+    Validation stores the new data's names and width before training; a fit that fails then
+    must not leave them beside the old weights.
+    """
+    names = ("n_features_in_", "feature_names_in_")
+    before = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
+    try:
+        yield
+    except BaseException:
+        for name in names:
+            estimator.__dict__.pop(name, None)
+        estimator.__dict__.update(before)
+        raise

@@ -1,0 +1,76 @@
+"""HUGEmbedder: embeddings for retrieval, of classes seen in training or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from skhug._base import _BaseHUG
+from skhug._data import Rows
+from skhug._parameters import shares_parameters
+from skhug.metrics import mean_average_precision_at_r
+
+
+@shares_parameters
+class HUGEmbedder(_BaseHUG):
+    """Embedder that trains unit vectors for retrieval.
+
+    Training is that of :class:`HUGClassifier`; what differs is what counts as good: the mean
+    average precision at R of rows searched among themselves, which needs no proxies and so
+    works for classes never seen in training.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    HUGClassifier : The same training for classification.
+    skhug.metrics : Retrieval metrics.
+
+    References
+    ----------
+    Liu, Yu, Weller and Schölkopf, "Generalizing and Decoupling Neural Collapse via
+    Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.neighbors import NearestNeighbors
+    >>> from skhug import HUGEmbedder
+    >>> X, y = load_digits(return_X_y=True)
+    >>> seen = y < 7
+    >>> embedder = HUGEmbedder(max_epochs=5, random_state=0).fit(X[seen], y[seen])
+    >>> index = NearestNeighbors().fit(embedder.transform(X))
+    >>> bool(embedder.score(X[~seen], y[~seen]) > 0.4)  # digits never seen in training
+    True
+    """
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the mean average precision at R of X searched in itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; each is a query against all the others.
+        y : array-like of shape (n_samples,)
+            Their labels, of any classes. Rows without another of their class are left out.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1 (Musgrave et al. 2020).
+        """
+        return mean_average_precision_at_r(self.transform(X), y)
+
+    def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return np.unique(y, return_inverse=True)[1]  # may be classes never trained on
+
+    def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
+        return mean_average_precision_at_r(embeddings, rows.y)

@@ -1,0 +1,245 @@
+"""Optimizers on flat buffers: parameters and gradients of a model as views of a few long tensors.
+
+One call of a fused kernel updates a whole segment, where torch.optim loops over parameters and
+imports torch's compiler stack when it is first constructed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+__all__ = [
+    "SCHEDULES",
+    "SGD",
+    "AdamW",
+    "Segment",
+    "default_weight_decay",
+    "flatten",
+    "make_stepper",
+]
+
+# Factor on the learning rate as a function of the share of the training done, in [0, 1).
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "linear": lambda done: 1.0 - done,
+}
+
+
+@dataclass
+class Segment:
+    """Parameters that share a learning rate, a weight decay and a dtype, in one flat buffer."""
+
+    parameters: list[nn.Parameter]
+    learning_rate: float
+    weight_decay: float | None
+    values: Tensor = field(init=False)
+    gradients: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        flat = [parameter.detach().reshape(-1) for parameter in self.parameters]
+        self.values = torch.cat(flat)
+        self.gradients = torch.zeros_like(self.values)
+        start = 0
+        for parameter in self.parameters:
+            stop = start + parameter.numel()
+            parameter.data = self.values[start:stop].view(parameter.shape)
+            parameter.grad = self.gradients[start:stop].view(parameter.shape)
+            start = stop
+
+
+def flatten(
+    parameters: Iterable[tuple[nn.Parameter, float, float | None]],
+) -> list[Segment]:
+    """Move parameters into flat buffers; those that need no gradient stay where they are.
+
+    Parameters
+    ----------
+    parameters : iterable of (parameter, learning_rate, weight_decay)
+        On their device already. A decay of None is left to a torch.optim optimizer.
+
+    Returns
+    -------
+    segments : list of Segment
+        One for each (learning rate, weight decay, dtype), in order of appearance.
+    """
+    groups: dict[tuple[float, float | None, torch.dtype], list[nn.Parameter]] = {}
+    for parameter, rate, decay in parameters:
+        if parameter.requires_grad:
+            groups.setdefault((rate, decay, parameter.dtype), []).append(parameter)
+    return [Segment(members, rate, decay) for (rate, decay, _), members in groups.items()]
+
+
+class AdamW(BaseEstimator):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), by torch's fused kernel.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of the gradient's and the squared gradient's running means, in [0, 1).
+    eps : float, default=1e-8
+        Added to the root of the squared gradient's mean.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.optimizers import AdamW
+    >>> model = HUGClassifier(optimizer=AdamW(beta_2=0.99))
+    """
+
+    # Times the learning rate a step; strong, since only the embedding's direction counts.
+    default_weight_decay = 2.0
+
+    def __init__(self, beta_1: float = 0.9, beta_2: float = 0.999, eps: float = 1e-8) -> None:
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.eps = eps
+
+    def init(self, segment: Segment) -> dict[str, Tensor]:
+        """Return the state of a segment before the first step."""
+        return {
+            "mean": torch.zeros_like(segment.values),
+            "square": torch.zeros_like(segment.values),
+            "step": torch.zeros((), device=segment.values.device),
+        }
+
+    def step(self, segment: Segment, state: dict[str, Tensor], learning_rate: float) -> None:
+        """Update a segment in place."""
+        state["step"] += 1
+        torch._fused_adamw_(
+            [segment.values],
+            [segment.gradients],
+            [state["mean"]],
+            [state["square"]],
+            [],
+            [state["step"]],
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            weight_decay=segment.weight_decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class SGD(BaseEstimator):
+    """Stochastic gradient descent with Nesterov momentum, by torch's fused kernel.
+
+    Weight decay is added to the gradient, as is the custom with SGD.
+
+    Parameters
+    ----------
+    momentum : float, default=0.9
+        In [0, 1); 0 is plain gradient descent.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.optimizers import SGD
+    >>> model = HUGClassifier(optimizer=SGD(momentum=0.95), learning_rate=0.1)
+    """
+
+    default_weight_decay = 5e-4
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self.momentum = momentum
+
+    def init(self, segment: Segment) -> dict[str, Tensor]:
+        """Return the state of a segment before the first step."""
+        return {"momentum": torch.zeros_like(segment.values)}
+
+    def step(self, segment: Segment, state: dict[str, Tensor], learning_rate: float) -> None:
+        """Update a segment in place."""
+        torch._fused_sgd_(
+            [segment.values],
+            [segment.gradients],
+            [state["momentum"]] if self.momentum > 0 else [],
+            weight_decay=segment.weight_decay,
+            momentum=self.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=self.momentum > 0,
+            maximize=False,
+            is_first_step=False,  # from a zero buffer the first step is the same
+        )
+
+
+NAMED = {"adamw": AdamW, "sgd": SGD}
+
+
+class FlatStepper:
+    """Steps an optimizer specification over segments and holds its state."""
+
+    def __init__(self, spec: AdamW | SGD, segments: list[Segment]) -> None:
+        self._spec = spec
+        self._segments = segments
+        self._states = [spec.init(segment) for segment in segments]
+
+    def step(self, factor: float) -> None:
+        """Update every segment at ``factor`` times its learning rate."""
+        for segment, state in zip(self._segments, self._states, strict=True):
+            self._spec.step(segment, state, factor * segment.learning_rate)
+
+    def state_dict(self) -> list[dict[str, Tensor]]:
+        """Return the state, not copied."""
+        return self._states
+
+    def load_state_dict(self, states: list[dict[str, Tensor]]) -> None:
+        """Copy a state into this one."""
+        for own, other in zip(self._states, states, strict=True):
+            for name, value in own.items():
+                value.copy_(torch.as_tensor(other[name]))
+
+
+class TorchStepper:
+    """Steps an optimizer of torch.optim, made by a user's partial, on the parameters' views."""
+
+    def __init__(self, factory: Callable[..., Any], segments: list[Segment]) -> None:
+        # What a partial fixes stands above the estimator's parameters.
+        fixed = factory.keywords if isinstance(factory, functools.partial) else {}
+        groups = []
+        for segment in segments:
+            group = {"lr": segment.learning_rate, "weight_decay": segment.weight_decay}
+            given = {k: v for k, v in group.items() if v is not None and k not in fixed}
+            groups.append({"params": segment.parameters, **given})
+        self._optimizer = factory(groups)
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+
+    def step(self, factor: float) -> None:
+        """Update the parameters at ``factor`` times their learning rates."""
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = factor * rate
+        self._optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state."""
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load torch's state."""
+        self._optimizer.load_state_dict(state)
+
+
+def default_weight_decay(optimizer: Any) -> float | None:
+    """Return an optimizer's own weight decay; None leaves it to what a callable makes."""
+    return getattr(_specification(optimizer), "default_weight_decay", None)
+
+
+def make_stepper(optimizer: Any, segments: list[Segment]) -> FlatStepper | TorchStepper:
+    """Return what steps an estimator's ``optimizer`` parameter over segments."""
+    specification = _specification(optimizer)
+    flat = hasattr(specification, "step") and hasattr(specification, "init")
+    return (FlatStepper if flat else TorchStepper)(specification, segments)
+
+
+def _specification(optimizer: Any) -> Any:
+    return NAMED[optimizer]() if isinstance(optimizer, str) else optimizer

@@ -1,0 +1,360 @@
+"""Hyperspherical uniformity: how evenly points lie on the sphere, and the measures of it.
+
+A measure gives two numbers to minimise: one *between* classes, a function of the proxies alone,
+and one *within* classes, a sum over the rows of a batch. The rows' sum is linear in row
+coefficients, so that micro-batches, shards and padded rows change nothing.
+
+Source: Liu, Yu, Weller and Schölkopf, "Generalizing and Decoupling Neural Collapse via
+Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from skhug._pairs import PairSum, riesz_kernel, smallest_distance, softening, unit
+
+__all__ = [
+    "MGD",
+    "MHE",
+    "MHS",
+    "Uniformity",
+    "gram_logdet",
+    "hyperspherical_energy",
+    "separation",
+]
+
+
+def hyperspherical_energy(points: Tensor, s: float = 2.0) -> Tensor:
+    """Hyperspherical energy a point: ``1/n sum_i sum_{j != i} K_s(||p_i - p_j||)``.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n_points, n_components)
+        Normalised here.
+    s : float, default=2.0
+        Riesz exponent, ``s >= 0``: ``K_s(r) = r^-s`` for s > 0 and ``log(1/r)`` for s = 0.
+
+    Returns
+    -------
+    energy : scalar Tensor
+        Differentiable once. Coincident points count as a distance of about 1e-3 (float32) or
+        3e-8 (float64), so that value and gradient stay finite.
+
+    Raises
+    ------
+    ValueError
+        If ``s`` is negative or there are fewer than 2 points.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1 (MHE); there the mean over pairs, which is this over
+    ``n_points - 1``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.losses import hyperspherical_energy
+    >>> hyperspherical_energy(torch.eye(3), s=2)
+    tensor(1.)
+    """
+    if s < 0:
+        raise ValueError(f"s={s!r}: the energy between points needs s >= 0.")
+    points = _check_points(points)
+    return PairSum.apply(points, riesz_kernel(s, softening(points))) / len(points)
+
+
+def separation(points: Tensor, temperature: float = 0.0) -> Tensor:
+    """Smallest distance between two of the points, or a smooth minimum of all of them.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n_points, n_components)
+        Normalised here.
+    temperature : float, default=0.0
+        0 gives the minimum itself (not differentiable here). ``T > 0`` gives
+        ``-T log sum_{i<j} exp(-||p_i - p_j|| / T)``, which is at most the minimum and tends to
+        it as T falls.
+
+    Returns
+    -------
+    distance : scalar Tensor
+        In units of the sphere's radius, at most 2.
+
+    Raises
+    ------
+    ValueError
+        If ``temperature`` is negative or there are fewer than 2 points.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1 (MHS).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.losses import separation
+    >>> separation(torch.eye(3))
+    tensor(1.4142)
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature={temperature!r}: pass 0 or more.")
+    points = _check_points(points)
+    smallest = smallest_distance(points.detach())
+    if temperature == 0:
+        return smallest
+    floor = softening(points)
+
+    def kernel(squared: Tensor) -> tuple[Tensor, Tensor]:
+        distance = squared.clamp_min(floor).sqrt()
+        value = ((smallest - distance) / temperature).exp()
+        return value, value / (-2 * temperature * distance)
+
+    ordered = PairSum.apply(points, kernel)  # each pair counted twice
+    return smallest - temperature * (ordered / 2).log()
+
+
+def gram_logdet(points: Tensor, eps: float = 1.0) -> Tensor:
+    """Log-determinant of the Gram matrix ``G_ij = exp(-eps^2 ||p_i - p_j||^2)``.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n_points, n_components)
+        Normalised here.
+    eps : float, default=1.0
+        Inverse length scale of the kernel, ``eps > 0``.
+
+    Returns
+    -------
+    logdet : scalar Tensor
+        At most 0, reached as all points move infinitely far apart. The diagonal is raised by
+        1e-6, so that coincident points give a large negative number and no infinity.
+        Memory is O(n_points^2): a determinant cannot be had in blocks.
+
+    Raises
+    ------
+    ValueError
+        If ``eps`` is not positive or there are fewer than 2 points.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1 (MGD).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.losses import gram_logdet
+    >>> gram_logdet(torch.eye(2)) > gram_logdet(torch.tensor([[1.0, 0.0], [1.0, 0.1]]))
+    tensor(True)
+    """
+    if eps <= 0:
+        raise ValueError(f"eps={eps!r}: pass a number above 0.")
+    points = _check_points(points)
+    # Small eigenvalues drown in float32's rounding; MPS has no float64.
+    wide = points if points.device.type == "mps" else points.double()
+    squared = (2 - 2 * (wide @ wide.T)).clamp_min(0)
+    gram = torch.exp(-(eps**2) * squared) + 1e-6 * torch.eye(len(wide), device=wide.device)
+    factor, _ = torch.linalg.cholesky_ex(gram)
+    return 2 * factor.diagonal().log().sum().to(points.dtype)
+
+
+def _check_points(points: Tensor) -> Tensor:
+    if points.ndim != 2 or len(points) < 2:
+        raise ValueError(
+            f"points has shape {tuple(points.shape)}: pass (n_points, n_components), n_points >= 2."
+        )
+    return unit(points)
+
+
+class Uniformity(BaseEstimator):
+    """Base of the measures: what all of them do with the samples.
+
+    A measure has ``between(proxies)`` and ``pull(squared)``, the cost of a row at a squared
+    distance from its proxy. Parameters follow scikit-learn: ``get_params``, ``set_params``,
+    clonable, searched as ``uniformity__s_within``.
+    """
+
+    def between(self, proxies: Tensor) -> Tensor:
+        """Return what the classes' proxies pay for being close; lower is more uniform."""
+        raise NotImplementedError
+
+    def pull(self, squared: Tensor) -> Tensor:
+        """Return the cost of rows at these squared distances from their proxies."""
+        check_within_exponent(self.s_within)
+        return power(squared, -self.s_within)
+
+    def within(self, embeddings: Tensor, labels: Tensor, proxies: Tensor, coef: Tensor) -> Tensor:
+        """Sum over rows of ``coef_i`` times the row's cost; unit embeddings and proxies."""
+        own = proxies[labels]
+        cost = self.pull((embeddings - own).square().sum(1))
+        if self.repulsion > 0:
+            cost = cost + self.repulsion * self._nearest_other(embeddings, labels, proxies)
+        return (coef * cost).sum()
+
+    def _nearest_other(self, embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
+        """Smooth maximum of a row's cosines to the other classes' proxies, by log-sum-exp."""
+        cosines = embeddings @ proxies.T  # (batch, n_classes)
+        own = F.one_hot(labels, len(proxies)).bool()
+        scaled = (self.repulsion_scale * cosines).masked_fill(own, -math.inf)
+        return (scaled.logsumexp(1) - math.log(len(proxies) - 1)) / self.repulsion_scale
+
+
+class MHE(Uniformity):
+    """Minimum hyperspherical energy.
+
+    Between classes ``1/C sum_c sum_{c' != c} K_s(||w_c - w_c'||)``, within a class the mean of
+    ``||z_i - w_y||^-s_within``.
+
+    Parameters
+    ----------
+    s : float, default=2.0
+        Riesz exponent between classes, ``s >= 0``; 0 is the logarithmic energy.
+    s_within : float, default=-2.0
+        Exponent within a class, ``s_within < 0``. -1 weighs every sample alike and shrugs off
+        wrong labels; -2 and -4 lean on the samples far from their proxy and fit clean labels
+        better.
+    repulsion : float, default=0.0
+        Weight of an added term that repels each embedding from the other classes' proxies: the
+        smooth maximum of its cosines to them, part of the within-class term. Non-negative.
+    repulsion_scale : float, default=10.0
+        Sharpness of that smooth maximum, positive.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.losses import MHE
+    >>> robust = HUGClassifier(uniformity=MHE(s_within=-1.0))
+    """
+
+    def __init__(
+        self,
+        s: float = 2.0,
+        s_within: float = -2.0,
+        repulsion: float = 0.0,
+        repulsion_scale: float = 10.0,
+    ) -> None:
+        self.s = s
+        self.s_within = s_within
+        self.repulsion = repulsion
+        self.repulsion_scale = repulsion_scale
+
+    def between(self, proxies: Tensor) -> Tensor:
+        """Return the energy a class, ``hyperspherical_energy(proxies, s)``."""
+        return hyperspherical_energy(proxies, self.s)
+
+
+class MHS(Uniformity):
+    """Maximum hyperspherical separation, smooth.
+
+    Between classes minus the smooth minimum of the distances. Within a class the smooth maximum
+    ``M`` of ``||z_i - w_y||^-s_within`` at the same temperature T, through the increasing
+    function ``T (exp(M / T) - 1)``: this makes it a plain sum over rows.
+
+    Parameters
+    ----------
+    temperature : float, default=0.5
+        Smoothness T of minimum and maximum, positive. The paper's hard ones are the limit 0.
+    s_within : float, default=-1.0
+        Exponent within a class, ``s_within < 0``.
+    repulsion : float, default=0.0
+        As in :class:`MHE`.
+    repulsion_scale : float, default=10.0
+        As in :class:`MHE`.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.losses import MHS
+    >>> model = HUGClassifier(uniformity=MHS(temperature=0.5))
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        s_within: float = -1.0,
+        repulsion: float = 0.0,
+        repulsion_scale: float = 10.0,
+    ) -> None:
+        self.temperature = temperature
+        self.s_within = s_within
+        self.repulsion = repulsion
+        self.repulsion_scale = repulsion_scale
+
+    def between(self, proxies: Tensor) -> Tensor:
+        """Return minus the smooth minimum of the distances."""
+        return -separation(proxies, self.temperature)
+
+    def pull(self, squared: Tensor) -> Tensor:
+        """Return ``T (exp(||z - w||^-s_within / T) - 1)``."""
+        return self.temperature * torch.expm1(super().pull(squared) / self.temperature)
+
+
+class MGD(Uniformity):
+    """Maximum Gram determinant.
+
+    Between classes minus ``logdet G / C``, ``G_cc' = exp(-eps^2 ||w_c - w_c'||^2)``, a class as
+    the energy is; within a class the mean of ``||z_i - w_y||^-s_within``.
+
+    Parameters
+    ----------
+    eps : float, default=1.0
+        Inverse length scale of the kernel, positive.
+    s_within : float, default=-2.0
+        Exponent within a class, ``s_within < 0``.
+    repulsion : float, default=0.0
+        As in :class:`MHE`.
+    repulsion_scale : float, default=10.0
+        As in :class:`MHE`.
+
+    References
+    ----------
+    Liu et al. 2023, section 3.1.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.losses import MGD
+    >>> model = HUGClassifier(uniformity=MGD(eps=1.0))
+    """
+
+    def __init__(
+        self,
+        eps: float = 1.0,
+        s_within: float = -2.0,
+        repulsion: float = 0.0,
+        repulsion_scale: float = 10.0,
+    ) -> None:
+        self.eps = eps
+        self.s_within = s_within
+        self.repulsion = repulsion
+        self.repulsion_scale = repulsion_scale
+
+    def between(self, proxies: Tensor) -> Tensor:
+        """Return ``-gram_logdet(proxies, eps) / n_classes``."""
+        return -gram_logdet(proxies, self.eps) / len(proxies)
+
+
+def check_within_exponent(s: float) -> None:
+    if not s < 0:
+        raise ValueError(f"s_within={s!r}: the energy within a class needs an exponent below 0.")
+
+
+def power(squared: Tensor, exponent: float) -> Tensor:
+    """``distance^exponent`` from squared distances, with a gradient of 0 at distance 0."""
+    if exponent == 2:
+        return squared
+    # The root's slope is infinite at 0: a row that sits on its proxy must not give NaN.
+    return squared.clamp_min(torch.finfo(squared.dtype).tiny).pow(exponent / 2)

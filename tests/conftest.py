@@ -1,0 +1,41 @@
+"""Data that several test files use; all of it is bundled with scikit-learn or generated."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_iris
+
+from skhug import HUGClassifier, HUGEmbedder
+
+# The suite measures behaviour, not speed: one thread is the steadiest on any machine.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=[HUGClassifier, HUGEmbedder])
+def Estimator(request):
+    """Both estimators, for what they share."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    X.setflags(write=False)
+    return X, y
+
+
+@pytest.fixture(scope="session")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X.setflags(write=False)
+    return X, y
+
+
+@pytest.fixture
+def random_states_untouched():
+    """Fail if the test changes NumPy's or torch's global random state."""
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()
+    yield
+    assert np.array_equal(numpy_before[1], np.random.get_state()[1])
+    assert numpy_before[2] == np.random.get_state()[2]
+    assert torch.equal(torch_before, torch.get_rng_state())

@@ -1,0 +1,59 @@
+"""Batches: every row once an epoch, coefficients that are means of means."""
+
+import numpy as np
+import pytest
+import torch
+
+from skhug._data import Batches, Rows, split_rows
+from skhug.losses import class_mean_coefficients
+
+
+def make_batches(n=53, n_classes=6, batch_size=8, seed=0):
+    rng = np.random.default_rng(seed)
+    X = torch.arange(n, dtype=torch.float64)[:, None]
+    y = torch.from_numpy(rng.integers(n_classes, size=n))
+    weight = torch.from_numpy(rng.uniform(0.1, 2, n))
+    class_weight = torch.from_numpy(rng.uniform(0.5, 1.5, n_classes))
+    return Batches(X, y, weight, class_weight, batch_size)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(53, 8), (49, 8), (8, 8), (5, 8), (9, 8), (3, 1)])
+def test_every_row_comes_once_an_epoch_and_no_batch_is_a_lone_tail(n, batch_size):
+    batches = make_batches(n, batch_size=batch_size)
+    seen = [X[:, 0] for X, _, _ in batches.epoch(torch.Generator().manual_seed(0))]
+    assert sorted(torch.cat(seen).tolist()) == list(range(n))
+    assert len(seen) == len(batches)
+    assert batch_size == 1 or min(map(len, seen)) > 1
+
+
+def test_orders_differ_between_epochs_and_repeat_with_the_generator():
+    batches = make_batches()
+    generator = torch.Generator().manual_seed(3)
+    first, second = ([X for X, _, _ in batches.epoch(generator)] for _ in range(2))
+    again = [X for X, _, _ in batches.epoch(torch.Generator().manual_seed(3))]
+    assert not torch.equal(torch.cat(first), torch.cat(second))
+    assert torch.equal(torch.cat(first), torch.cat(again))
+
+
+@pytest.mark.parametrize("n", [53, 49, 5])
+def test_coefficients_of_an_epoch_equal_those_batch_by_batch(n):
+    batches = make_batches(n)
+    for X, y, coef in batches.epoch(torch.Generator().manual_seed(0)):
+        weight = batches.sample_weight[X[:, 0].long()]
+        expected = class_mean_coefficients(y, weight, batches.class_weight)
+        torch.testing.assert_close(coef, expected)
+
+
+def test_split_is_stratified_and_keeps_lone_rows_in_training():
+    y = np.repeat([0, 1, 2], [60, 30, 1])
+    rows = Rows(np.arange(91.0)[:, None], y, np.ones(91))
+    train, held_out = split_rows(rows, 0.2, seed=0)
+    assert np.bincount(held_out.y).tolist() == [12, 6]
+    assert sorted(np.concatenate([train.X, held_out.X]).ravel()) == list(range(91))
+    assert 2 in train.y
+
+
+def test_split_too_small_for_the_classes_says_what_to_do():
+    rows = Rows(np.zeros((8, 1)), np.arange(8) // 2, np.ones(8))
+    with pytest.raises(ValueError, match="Raise validation_fraction"):
+        split_rows(rows, 0.1, seed=0)

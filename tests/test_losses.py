@@ -1,0 +1,151 @@
+"""The loss against the authors' formula written as loops, its gradients and its edge cases."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from skhug.losses import MGD, MHE, MHS, HUGLoss, class_mean_coefficients, within_class_energy
+
+MEASURES = [MHE(), MHE(s=0, s_within=-1), MHE(s=1, s_within=-4), MHS(), MGD()]
+WITH_REPULSION = [type(m)(repulsion=0.7) for m in (MHE(), MHS(), MGD())]
+
+
+def make_batch(n=23, n_classes=5, d=4, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, d, generator=generator, dtype=torch.float64).to(dtype)
+    w = torch.randn(n_classes, d, generator=generator, dtype=torch.float64).to(dtype)
+    y = torch.randint(n_classes - 1, (n,), generator=generator)  # the last class is absent
+    return z.requires_grad_(), y, w.requires_grad_()
+
+
+def authors_loss(z, y, w, alpha, beta):
+    """The reference of the paper's code, sample by sample and pair by pair."""
+    z, w = normalize(z), normalize(w)
+    class_means = []
+    for c in sorted(set(y.tolist())):
+        members = [(z[i] - w[c].detach()).norm() for i in range(len(y)) if y[i] == c]
+        class_means.append(sum(members) / len(members))
+    pairs = [1 / (w[i] - w[j]).square().sum() for i in range(len(w)) for j in range(i + 1, len(w))]
+    return beta * sum(class_means) / len(class_means) + alpha * sum(pairs) / len(pairs)
+
+
+def test_loss_and_gradients_equal_the_authors_formula():
+    z, y, w = make_batch()
+    alpha, beta = 1.7, 0.6
+    # The authors average over pairs; ours sums over a class's partners.
+    ours = HUGLoss(MHE(s=2, s_within=-1), alpha / (len(w) - 1), beta, attached=False)
+    gradients = torch.autograd.grad(ours(z, y, w).loss, (z, w))
+    reference = authors_loss(z, y, w, alpha, beta)
+    torch.testing.assert_close(ours(z, y, w).loss, reference)
+    for got, expected in zip(gradients, torch.autograd.grad(reference, (z, w)), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def naive_within(measure, z, y, w, weight, scale):
+    z, w = normalize(z), normalize(w)
+    present = [c for c in range(len(w)) if weight[y == c].sum() > 0]
+    total = 0.0
+    for c in present:
+        rows = [i for i in range(len(y)) if y[i] == c]
+        mean = 0.0
+        for i in rows:
+            cost = (z[i] - w[c]).norm() ** -measure.s_within
+            if isinstance(measure, MHS):
+                cost = measure.temperature * (torch.exp(cost / measure.temperature) - 1)
+            others = [torch.exp(scale * z[i] @ w[k]) for k in range(len(w)) if k != c]
+            nearest = torch.log(sum(others) / len(others)) / scale
+            mean = mean + weight[i] * (cost + measure.repulsion * nearest)
+        total = total + mean / weight[rows].sum()
+    return total / len(present)
+
+
+@pytest.mark.parametrize("measure", MEASURES + WITH_REPULSION, ids=repr)
+def test_within_term_equals_naive_loops_with_weights(measure):
+    z, y, w = make_batch()
+    weight = torch.linspace(0, 3, len(y), dtype=torch.float64)
+    expected = naive_within(measure, z, y, w, weight, measure.repulsion_scale)
+    torch.testing.assert_close(HUGLoss(measure)(z, y, w, weight).within, expected)
+
+
+@pytest.mark.parametrize("measure", MEASURES + WITH_REPULSION, ids=repr)
+def test_gradients_pass_gradcheck(measure):
+    z, y, w = make_batch(n=9, n_classes=4, d=3)
+    loss = HUGLoss(measure, alpha=0.3, beta=1.4)
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, y, b).loss, (z, w))
+
+
+@pytest.mark.parametrize("measure", MEASURES + WITH_REPULSION, ids=repr)
+def test_loss_is_rotation_invariant(measure):
+    z, y, w = make_batch()
+    rotation, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))
+    loss = HUGLoss(measure)
+    torch.testing.assert_close(loss(z @ rotation, y, w @ rotation).loss, loss(z, y, w).loss)
+
+
+def test_loss_is_alpha_between_plus_beta_within():
+    z, y, w = make_batch()
+    terms = HUGLoss(MHE(), alpha=2.0, beta=3.0)(z, y, w)
+    torch.testing.assert_close(terms.loss, 2 * terms.between + 3 * terms.within)
+
+
+def test_detached_proxies_follow_the_energy_alone():
+    z, y, w = make_batch()
+    detached = HUGLoss(MHE(), attached=False)(z, y, w)
+    (gradient,) = torch.autograd.grad(detached.loss, w, retain_graph=True)
+    (energy,) = torch.autograd.grad(detached.between, w)
+    torch.testing.assert_close(gradient, energy)
+    (attached,) = torch.autograd.grad(HUGLoss(MHE())(z, y, w).loss, w)
+    assert not torch.allclose(attached, energy)
+
+
+def test_integer_weights_equal_repeated_rows():
+    z, y, w = make_batch()
+    times = torch.arange(len(y)) % 4
+    repeated = torch.repeat_interleave(torch.arange(len(y)), times)
+    loss = HUGLoss(MHE())
+    torch.testing.assert_close(
+        loss(z, y, w, times.double()).loss, loss(z[repeated], y[repeated], w).loss
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("measure", MEASURES + WITH_REPULSION, ids=repr)
+def test_value_and_gradient_are_finite_where_points_coincide(measure, dtype):
+    w = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=dtype, requires_grad=True)
+    z = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]], dtype=dtype, requires_grad=True)
+    terms = HUGLoss(measure)(z, torch.tensor([0, 1, 2]), w)
+    terms.loss.backward()
+    assert torch.stack(terms).isfinite().all()
+    assert z.grad.isfinite().all()
+    assert w.grad.isfinite().all()
+
+
+def test_bfloat16_input_is_computed_in_float32():
+    z, y, w = make_batch(dtype=torch.bfloat16)
+    terms = HUGLoss(MHE())(z, y, w)
+    assert terms.loss.dtype == torch.float32
+    torch.testing.assert_close(terms.loss, HUGLoss(MHE())(z.float(), y, w.float()).loss)
+
+
+def test_coefficients_are_means_over_classes_of_means_over_rows():
+    y = torch.tensor([3, 100_000, 3, 3])
+    coef = class_mean_coefficients(y)
+    torch.testing.assert_close(coef, torch.tensor([1 / 6, 1 / 2, 1 / 6, 1 / 6]))
+    weighted = class_mean_coefficients(y, torch.tensor([1.0, 0.0, 1.0, 2.0]))
+    torch.testing.assert_close(weighted, torch.tensor([0.25, 0.0, 0.25, 0.5]))
+
+
+def test_class_weight_acts_between_class_means():
+    y = torch.tensor([0, 0, 1])
+    coef = class_mean_coefficients(y, class_weight=torch.tensor([0.5, 1.5]))
+    torch.testing.assert_close(coef, torch.tensor([0.125, 0.125, 0.75]))
+
+
+def test_wrong_shapes_are_named():
+    z, y, w = make_batch()
+    with pytest.raises(ValueError, match=r"same n_components"):
+        HUGLoss()(z, y, w[:, :2])
+    with pytest.raises(ValueError, match=r"one integer for each of the 23 embeddings"):
+        HUGLoss()(z, y[:5], w)
+    with pytest.raises(ValueError, match=r"exponent below 0"):
+        within_class_energy(z, y, w, s=1.0)

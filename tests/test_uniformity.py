@@ -1,0 +1,103 @@
+"""Measures of hyperspherical uniformity against naive loops and closed forms."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from sklearn.base import clone
+from torch.nn.functional import normalize
+
+from skhug import _pairs
+from skhug.losses import MGD, MHE, MHS
+from skhug.uniformity import gram_logdet, hyperspherical_energy, separation
+
+
+@pytest.fixture
+def points():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(12, 4, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def distances(points):
+    unit = normalize(points)
+    return [(unit[i] - unit[j]).norm() for i, j in itertools.combinations(range(len(unit)), 2)]
+
+
+@pytest.mark.parametrize("s", [0, 0.5, 1, 2, 3])
+def test_energy_equals_naive_loop(points, s):
+    terms = [-torch.log(r) if s == 0 else r**-s for r in distances(points)]
+    torch.testing.assert_close(hyperspherical_energy(points, s), 2 * sum(terms) / len(points))
+
+
+@pytest.mark.parametrize("s", [0, 1, 2])
+def test_energy_of_near_points_keeps_its_digits_in_float32(s):
+    angle = 1e-3
+    wide = torch.tensor([[1.0, 0.0], [math.cos(angle), math.sin(angle)], [-1.0, 0.0]])
+    exact = wide.double().requires_grad_()
+    single = wide.clone().requires_grad_()
+    value, expected = hyperspherical_energy(single, s), hyperspherical_energy(exact, s)
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(single.grad.double()[:2, 1], exact.grad[:2, 1], rtol=1e-3, atol=0)
+
+
+def test_blocks_change_neither_value_nor_gradient(points, monkeypatch):
+    def evaluate():
+        value = hyperspherical_energy(points, 2) + separation(points, 0.3)
+        return value, *torch.autograd.grad(value, points)
+
+    whole = evaluate()
+    monkeypatch.setattr(_pairs, "_BLOCK_ELEMENTS", 5 * len(points))
+    torch.testing.assert_close(evaluate(), whole)
+
+
+def test_separation_is_the_smallest_distance_and_its_smooth_form_tends_to_it(points):
+    smallest = min(distances(points))
+    torch.testing.assert_close(separation(points), smallest)
+    smooth = [separation(points, temperature) for temperature in (1.0, 0.1, 0.01)]
+    assert smooth[0] < smooth[1] < smooth[2] <= smallest * (1 + 1e-12)
+    expected = -0.1 * torch.log(sum(torch.exp(-r / 0.1) for r in distances(points)))
+    torch.testing.assert_close(smooth[1], expected)
+
+
+def test_gram_logdet_equals_the_determinant(points):
+    unit = normalize(points)
+    gram = torch.exp(-(1.5**2) * torch.cdist(unit, unit) ** 2)
+    torch.testing.assert_close(gram_logdet(points, 1.5), torch.logdet(gram), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "function", [hyperspherical_energy, lambda p: separation(p, 0.2), gram_logdet]
+)
+def test_between_class_functions_pass_gradcheck(points, function):
+    assert torch.autograd.gradcheck(function, points)
+
+
+@pytest.mark.parametrize("measure", [MHE(), MHS(), MGD()], ids=repr)
+def test_measures_prefer_the_simplex_to_random_points(measure, points):
+    simplex = torch.eye(5, dtype=torch.float64) - 0.2
+    random = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert measure.between(simplex) < measure.between(random)
+
+
+@pytest.mark.parametrize("measure", [MHE(s=1), MHS(temperature=0.1), MGD(eps=2.0)], ids=repr)
+def test_measures_are_cloned_with_their_parameters(measure):
+    copy = clone(measure).set_params(s_within=-3.0)
+    assert copy.get_params() == {**measure.get_params(), "s_within": -3.0}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hyperspherical_energy(torch.eye(3), -1), "s >= 0"),
+        (lambda: separation(torch.eye(3), -1), "0 or more"),
+        (lambda: gram_logdet(torch.eye(3), 0), "above 0"),
+        (lambda: hyperspherical_energy(torch.ones(1, 3)), "n_points >= 2"),
+        (lambda: MHE(s_within=1.0).pull(torch.ones(1)), "below 0"),
+    ],
+)
+def test_wrong_parameters_are_explained(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
