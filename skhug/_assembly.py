@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skhug._device import to_tensor
 from skhug._parameters import default_components, expand
+from skhug._scaling import centre_and_scale
 from skhug._training import Objective
 from skhug.encoders import (
     Cast,
@@ -39,15 +40,6 @@ def class_weights(class_weight: Any, y: np.ndarray, weight: np.ndarray, classes:
             f"class_weight={class_weight!r}: weights must be 0 or more, one of them above 0."
         )
     return values / values.mean()
-
-
-def input_statistics(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each feature's weighted mean and variance, in float64, in blocks of rows."""
-    total = weight.sum()
-    blocks = [slice(i, i + 4096) for i in range(0, len(X), 4096)]
-    mean = sum(weight[rows] @ X[rows].astype(np.float64) for rows in blocks) / total
-    variance = sum(weight[rows] @ (X[rows] - mean) ** 2 for rows in blocks) / total
-    return mean, variance
 
 
 def build_encoder(
@@ -86,8 +78,8 @@ def _standardize(
     X: np.ndarray, weight: np.ndarray, device: torch.device, dtype: torch.dtype
 ) -> Standardize:
     exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-    mean, variance = (to_tensor(s, device, exact) for s in input_statistics(X, weight))
-    return Standardize.from_moments(mean, variance, dtype)
+    centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
+    return Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
 
 
 def initial_proxies(

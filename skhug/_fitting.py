@@ -170,7 +170,7 @@ def _monitor(estimator: Any, task: Task, state: TrainingState, max_epochs: int) 
         max_epochs - state.epoch,
         X=rows.X,
         y=lambda: classes[rows.y],
-        metadata={"sample_weight": rows.weight},
+        metadata={"sample_weight": rows.weight} if np.ptp(rows.weight) else None,
     )
     return Monitor(
         callbacks,

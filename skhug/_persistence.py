@@ -13,7 +13,7 @@ from sklearn.base import clone
 from skhug._device import PRECISIONS, to_numpy
 from skhug.encoders import Cast, SphereEncoder, Standardize
 
-_STATISTICS = ("mean", "inverse_scale")
+_STATISTICS = ("centre", "inverse_scale")
 
 
 def pack_module(encoder: SphereEncoder) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class HUGEmbedder(_BaseHUG):
     True
     """
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.
 
         Parameters
@@ -61,16 +61,18 @@ class HUGEmbedder(_BaseHUG):
             Rows; each is a query against all the others.
         y : array-like of shape (n_samples,)
             Their labels, of any classes. Rows without another of their class are left out.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the queries.
 
         Returns
         -------
         score : float
             Between 0 and 1 (Musgrave et al. 2020).
         """
-        return mean_average_precision_at_r(self.transform(X), y)
+        return mean_average_precision_at_r(self.transform(X), y, sample_weight=sample_weight)
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return np.unique(y, return_inverse=True)[1]  # may be classes never trained on
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
-        return mean_average_precision_at_r(embeddings, rows.y)
+        return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)

@@ -50,9 +50,9 @@ class MLP(Encoder):
     batch_norm : bool, default=False
         Whether to normalise each hidden layer over the batch, in front of its activation.
     standardize : bool, default=True
-        Whether the estimator standardises the features with the training data's statistics,
-        stored with the model. Standardised values beyond a few units are squeezed smoothly, so
-        that outliers and rare features stay bounded.
+        Whether the estimator centres and scales the features with the training data's
+        statistics, stored with the model: by half the range, or by quartiles where a feature
+        has heavy tails. Values far out are squeezed smoothly to within 3 units.
 
     Examples
     --------
@@ -117,34 +117,26 @@ class MLP(Encoder):
 class Standardize(nn.Module):
     """Centres and scales features, then squeezes what is far out.
 
-    ``z = (x - mean) * inverse_scale``, then ``z / sqrt(1 + (z / limit)^2)``, which leaves small
+    ``z = (x - centre) * inverse_scale``, then ``z / sqrt(1 + (z / limit)^2)``, which leaves small
     z alone and keeps every value within ``limit`` (the smooth clipping of RealMLP, Holzmueller
     et al. 2024). The statistics are float64 buffers, so that differences are taken before
     precision is lost.
     """
 
-    limit = 5.0
+    limit = 3.0
 
-    def __init__(self, mean: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, centre: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)
+        self.register_buffer("centre", centre)
         self.register_buffer("inverse_scale", inverse_scale)
         self.dtype = dtype
 
-    @classmethod
-    def from_moments(cls, mean: Tensor, variance: Tensor, dtype: torch.dtype) -> Standardize:
-        """Make it from each feature's mean and variance; a constant feature becomes 0."""
-        scale = variance.sqrt()
-        # A constant feature says nothing and must not divide by its own rounding error.
-        constant = scale <= 10 * torch.finfo(variance.dtype).eps * mean.abs()
-        return cls(mean, torch.where(constant, 0, 1 / scale), dtype)
-
     def forward(self, X: Tensor) -> Tensor:
         """Return standardised features in the dtype of the computation."""
-        mean, inverse_scale = self.mean, self.inverse_scale
+        centre, inverse_scale = self.centre, self.inverse_scale
         if X.dtype == torch.float32:  # its differences are exact enough in float32
-            mean, inverse_scale = mean.float(), inverse_scale.float()
-        z = ((X - mean) * inverse_scale).to(self.dtype)
+            centre, inverse_scale = centre.float(), inverse_scale.float()
+        z = ((X - centre) * inverse_scale).to(self.dtype)
         return z * torch.rsqrt(1 + (z / self.limit) ** 2)
 
 

@@ -36,7 +36,9 @@ _PARAMETERS = """\
     gallery_labels : array-like of shape (n_gallery,), optional
         Classes of the gallery.
     metric : {"cosine", "euclidean"}, default="cosine"
-        Nearness; for cosine, rows are normalised here."""
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative."""
 
 
 def _documented(function: Callable[..., float]) -> Callable[..., float]:
@@ -53,6 +55,7 @@ def recall_at_k(
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
+    sample_weight: Any = None,
 ) -> float:
     """Share of queries with one of their class among their k nearest neighbours.
 
@@ -73,7 +76,7 @@ def recall_at_k(
     >>> recall_at_k([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
     1.0
     """
-    search = _Search(embeddings, labels, gallery, gallery_labels, metric)
+    search = _Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     return search.mean(lambda hits, _: hits.any(1).double(), search.check_k(k))
 
 
@@ -86,6 +89,7 @@ def precision_at_k(
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
+    sample_weight: Any = None,
 ) -> float:
     """Mean share of a query's k nearest neighbours that are of its class.
 
@@ -106,7 +110,7 @@ def precision_at_k(
     >>> precision_at_k([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], [0, 0, 1, 1], k=2)
     0.5
     """
-    search = _Search(embeddings, labels, gallery, gallery_labels, metric)
+    search = _Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     return search.mean(lambda hits, _: hits.double().mean(1), search.check_k(k))
 
 
@@ -118,6 +122,7 @@ def r_precision(
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
+    sample_weight: Any = None,
 ) -> float:
     """Mean precision at R, where R is how many of a query's class there are to find.
 
@@ -136,7 +141,7 @@ def r_precision(
     >>> r_precision([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], [0, 0, 1, 1])
     1.0
     """
-    search = _Search(embeddings, labels, gallery, gallery_labels, metric)
+    search = _Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     return search.mean(lambda hits, r: _within_r(hits, r).sum(1) / r, search.largest_r)
 
 
@@ -148,6 +153,7 @@ def mean_average_precision_at_r(
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
+    sample_weight: Any = None,
 ) -> float:
     """Mean average precision over a query's R nearest neighbours (MAP@R).
 
@@ -179,7 +185,7 @@ def mean_average_precision_at_r(
         precision = hits.cumsum(1) / rank
         return (precision * _within_r(hits, r)).sum(1) / r
 
-    search = _Search(embeddings, labels, gallery, gallery_labels, metric)
+    search = _Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     return search.mean(average_precision, search.largest_r)
 
 
@@ -191,6 +197,7 @@ def mean_reciprocal_rank(
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
+    sample_weight: Any = None,
 ) -> float:
     """Mean of 1 / rank of the nearest neighbour of a query's class.
 
@@ -211,7 +218,8 @@ def mean_reciprocal_rank(
     >>> mean_reciprocal_rank([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]], ["a", "a", "b"])
     0.5
     """
-    return _Search(embeddings, labels, gallery, gallery_labels, metric).mean_reciprocal_rank()
+    search = _Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
+    return search.mean_reciprocal_rank()
 
 
 def _within_r(hits: Tensor, r: Tensor) -> Tensor:
@@ -223,7 +231,13 @@ class _Search:
     """Checked queries and gallery, and the blocks of their search."""
 
     def __init__(
-        self, embeddings: Any, labels: Any, gallery: Any, gallery_labels: Any, metric: str
+        self,
+        embeddings: Any,
+        labels: Any,
+        gallery: Any,
+        gallery_labels: Any,
+        metric: str,
+        sample_weight: Any,
     ) -> None:
         if metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric={metric!r}: pass 'cosine' or 'euclidean'.")
@@ -252,8 +266,11 @@ class _Search:
         n_codes = int(max(self.query_class.max(), self.gallery_class.max())) + 1
         counts = torch.bincount(self.gallery_class, minlength=n_codes)
         self.r = counts[self.query_class] - int(self.among_themselves)
-        if not self.r.any():
-            raise ValueError("No query has another of its class to find.")
+        self.weight = _as_weights(sample_weight, self.queries) * (self.r > 0)
+        if not self.weight.any():
+            raise ValueError(
+                "No query has another of its class to find: pass at least two rows of a class."
+            )
         self.largest_r = int(self.r.max())
 
     def check_k(self, k: int) -> int:
@@ -269,10 +286,9 @@ class _Search:
         for rows, similarity in self._similarities():
             nearest = similarity.topk(k, dim=1).indices
             hits = self.gallery_class[nearest] == self.query_class[rows, None]
-            r = self.r[rows]
-            found = value(hits, r.clamp_min(1))
-            total += float(torch.where(r > 0, found, 0).sum())
-        return total / int((self.r > 0).sum())
+            found = value(hits, self.r[rows].clamp_min(1))
+            total += float(self.weight[rows] @ found)
+        return total / float(self.weight.sum())
 
     def mean_reciprocal_rank(self) -> float:
         """Mean of 1 / (1 + rows strictly nearer than the nearest of the class)."""
@@ -281,8 +297,8 @@ class _Search:
             own = self.gallery_class[None, :] == self.query_class[rows, None]
             best = similarity.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
             reciprocal = 1 / (1 + (similarity > best).sum(1).double())
-            total += float(torch.where(self.r[rows] > 0, reciprocal, 0).sum())
-        return total / int((self.r > 0).sum())
+            total += float(self.weight[rows] @ reciprocal)
+        return total / float(self.weight.sum())
 
     def _similarities(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield (query rows, similarities to the gallery), a query to itself being -inf."""
@@ -317,6 +333,17 @@ def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
     if labels.shape != (n,):
         raise ValueError(f"{name} has shape {labels.shape}: pass one label for each of {n} rows.")
     return labels
+
+
+def _as_weights(sample_weight: Any, queries: Tensor) -> Tensor:
+    if sample_weight is None:
+        return torch.ones(len(queries), dtype=torch.float64, device=queries.device)
+    weight = torch.as_tensor(np.array(sample_weight, dtype=np.float64), device=queries.device)
+    if weight.shape != (len(queries),) or not (weight >= 0).all():
+        raise ValueError(
+            f"sample_weight must be {len(queries)} non-negative numbers, one for each query."
+        )
+    return weight
 
 
 def _encode(labels: np.ndarray) -> np.ndarray:

@@ -26,9 +26,8 @@ from skhug import MHE, MLP, HUGClassifier, HUGEmbedder
 
 SKIPPED = {"check_array_api_input"}  # needs SCIPY_ARRAY_API set before SciPy is imported
 
-# Public in scikit-learn's suite, and not called by check_estimator.
+# In scikit-learn's suite, and not called by check_estimator.
 MORE_CHECKS = [
-    "check_class_weight_balanced_classifiers",
     "check_classifiers_one_label_sample_weights",
     "check_dataframe_column_names_consistency",
     "check_get_feature_names_out_error",
@@ -58,19 +57,7 @@ def test_every_check_of_scikit_learn_passes(Estimator):
 def test_checks_that_the_suite_does_not_call_pass(Estimator, name):
     if "class" in name and "classif" in name and Estimator is HUGEmbedder:
         pytest.skip("for classifiers")
-    check = getattr(checks, name)
-    estimator = Estimator(max_epochs=3)
-    if name == "check_class_weight_balanced_classifiers":
-        X, y, _ = imbalanced()
-        check(name, estimator, X[::2], y[::2], X[1::2], y[1::2], [0.9, 0.1])
-    else:
-        check(Estimator.__name__, estimator)
-
-
-def imbalanced():
-    rng = np.random.RandomState(0)
-    y = (rng.uniform(size=400) < 0.15).astype(int)
-    return rng.normal(size=(400, 3)) + y[:, None], y, rng
+    getattr(checks, name)(Estimator.__name__, Estimator(max_epochs=3))
 
 
 def quick(Estimator, **parameters):

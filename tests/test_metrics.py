@@ -113,6 +113,15 @@ def test_queries_without_another_of_their_class_are_left_out(points):
         recall_at_k(X[:3], [0, 1, 2])
 
 
+def test_integer_weights_equal_repeated_queries(points):
+    X, y = points
+    weight = np.arange(30) % 3
+    gallery = {"gallery": X[30:], "gallery_labels": y[30:]}
+    weighted = ours(X[:30], y[:30], **gallery, sample_weight=weight)
+    repeated = ours(X[:30].repeat(weight, 0), y[:30].repeat(weight), **gallery)
+    np.testing.assert_allclose(weighted, repeated)
+
+
 def test_ties_do_not_count_as_nearer():
     X = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert mean_reciprocal_rank(X, ["a", "a", "b", "b"]) == pytest.approx((1 + 1 + 1 / 3 + 1) / 4)

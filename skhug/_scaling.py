@@ -1,0 +1,76 @@
+"""Centre and scale of features of any kind: measured, counted, mostly zero, with heavy tails."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["centre_and_scale"]
+
+# Rows that quantiles are taken from, evenly spaced over the data.
+_ROWS = 4096
+# Columns sorted at once.
+_COLUMNS = 512
+# A feature's spread is this many robust standard deviations, or half its range if that is less.
+_SPREAD = 3.0
+# Standard deviations between the quartiles of a normal distribution.
+_NORMAL_IQR = 1.349
+
+
+def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each feature is centred at and divided by.
+
+    The scale is half the range for features without heavy tails, which keeps a pixel that is
+    rarely lit as it is, where a standard deviation would blow it up. With heavy tails it is 3
+    robust standard deviations, from the quartiles of the values other than the median (which
+    for a count or a pixel is mostly 0). The centre is the mean, kept within a scale of the
+    median.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Rows.
+    weight : ndarray of shape (n,)
+        Positive weights; an integer weight equals as many rows for up to 4,096 rows.
+
+    Returns
+    -------
+    centre, scale : ndarray of shape (n_features,), float64
+        A constant feature has scale 0.
+    """
+    every = slice(None, None, max(1, len(X) // _ROWS))
+    median, spread = _median_and_spread(X[every], weight[every])
+    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    half_range = high / 2 - low / 2
+    scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
+    mean = _mean(X, weight)
+    # What differs by rounding only is constant.
+    constant = half_range <= 10 * np.finfo(X.dtype).eps * np.abs(mean)
+    return np.clip(mean, median - scale, median + scale), np.where(constant, 0, scale)
+
+
+def _mean(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    blocks = (slice(i, i + _ROWS) for i in range(0, len(X), _ROWS))
+    share = weight / weight.sum()
+    return sum(share[rows] @ X[rows].astype(np.float64) for rows in blocks)
+
+
+def _median_and_spread(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted median, and the robust standard deviation of the values that differ from it."""
+    median, spread = np.empty(X.shape[1]), np.empty(X.shape[1])
+    for start in range(0, X.shape[1], _COLUMNS):
+        columns = slice(start, start + _COLUMNS)
+        order = X[:, columns].argsort(axis=0)
+        values = np.take_along_axis(X[:, columns], order, axis=0).astype(np.float64)
+        sorted_weight = weight[order]
+        middle = _quantile(values, sorted_weight, 0.5)
+        others = np.where(values == middle, 0, sorted_weight)
+        lower, upper = (_quantile(values, others, q) for q in (0.25, 0.75))
+        median[columns], spread[columns] = middle, (upper - lower) / _NORMAL_IQR
+    return median, spread
+
+
+def _quantile(values: np.ndarray, weight: np.ndarray, q: float) -> np.ndarray:
+    """Smallest of the sorted values, column by column, that has a share q of the weight below."""
+    cumulative = weight.cumsum(axis=0)
+    index = (cumulative < q * cumulative[-1]).sum(axis=0)
+    return np.take_along_axis(values, index[None], axis=0)[0]

@@ -1,0 +1,96 @@
+"""The house's layers: imports point downward, importing is light, every name is there."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skhug
+
+PACKAGE = Path(skhug.__file__).parent
+LAYERS = [
+    {
+        "_version",
+        "_pairs",
+        "_device",
+        "_callbacks",
+        "_scaling",
+        "_validation",
+        "_calibration",
+        "metrics",
+    },
+    {"uniformity"},
+    {"losses"},
+    {"proxies", "encoders", "optimizers", "_data"},
+    {"_parameters", "_training", "_inference", "_persistence"},
+    {"_assembly", "_monitor"},
+    {"_fitting"},
+    {"_base"},
+    {"classifier", "embedder"},
+    {"__init__"},
+]
+LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("skhug"):
+            if node.module == "skhug":
+                yield from (alias.name for alias in node.names)
+            else:
+                yield node.module.removeprefix("skhug.")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_point_downward(path):
+    assert path.stem in LAYER_OF, "give the new module a layer"
+    above = {m for m in imported_modules(path) if LAYER_OF[m] >= LAYER_OF[path.stem]}
+    assert not above
+
+
+def test_only_validation_imports_scikit_learns_private_api():
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
+                names = [*node.module.split("."), *(alias.name for alias in node.names)]
+                private = [name for name in names if name.startswith("_")]
+                assert not private or path.stem == "_validation", (path.stem, private)
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
+def test_importing_skhug_loads_neither_torch_nor_scikit_learn():
+    heavy = run_python(
+        "import skhug, sys; print(*[m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
+    )
+    assert heavy == []
+
+
+def test_fitting_imports_nothing_optional_and_no_compiler_stack():
+    # scikit-learn itself imports pandas and rich where they are installed.
+    optional = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]
+    loaded = run_python(
+        "import sys\n"
+        "from skhug import HUGClassifier\n"
+        "X = [[0.0], [1.0]] * 5\n"
+        "HUGClassifier(max_epochs=2, random_state=0).fit(X, [0, 1] * 5).predict_proba(X)\n"
+        f"print(*[m for m in {optional} if m in sys.modules])"
+    )
+    assert loaded == []
+
+
+@pytest.mark.parametrize("name", skhug.__all__)
+def test_every_public_name_resolves_and_is_listed(name):
+    assert getattr(skhug, name) is not None
+    assert name in dir(skhug)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="no attribute 'HUGRegressor'"):
+        skhug.HUGRegressor  # noqa: B018
