@@ -12,7 +12,7 @@ __all__ = ["fit_concentration", "log_probabilities"]
 # Where nothing is known: typical of real data sets, in logarithms.
 _CENTRE = np.log([3.0, 0.05])
 # Pull towards it, against a mean log-loss: separable data would drive the fit to infinity.
-_PENALTY = 1e-3
+_PENALTY = 1e-4
 _BOUNDS = [(-3.0, 4.0), (-12.0, 2.0)]
 
 

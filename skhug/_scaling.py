@@ -51,7 +51,8 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
 def _mean(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
     blocks = (slice(i, i + _ROWS) for i in range(0, len(X), _ROWS))
     share = weight / weight.sum()
-    return sum(share[rows] @ X[rows].astype(np.float64) for rows in blocks)
+    # In C order, so that the order of the sums does not depend on X's.
+    return sum(share[rows] @ X[rows].astype(np.float64, order="C") for rows in blocks)
 
 
 def _median_and_spread(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,61 @@
+"""Modules as NumPy arrays and back."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug.encoders import MLP, Cast, SphereEncoder, Standardize
+
+
+def make(spec):
+    body = nn.Linear(4, 3) if spec is None else spec.build((4,), 3)
+    prepare = Cast(torch.float32)
+    if spec is not None and spec.standardize:
+        prepare = Standardize(torch.ones(4).double(), torch.ones(4).double(), torch.float32)
+    encoder = SphereEncoder(prepare, body, (4,), 3, spec)
+    encoder(torch.randn(50, 4))  # moves the running statistics of batch normalisation
+    return encoder.eval()
+
+
+@pytest.mark.usefixtures("random_states_untouched")
+def test_packing_draws_no_random_numbers():
+    with torch.random.fork_rng():
+        encoder = make(MLP((5,)))
+    unpack_module(pack_module(encoder))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [None, MLP((5,)), MLP((5,), batch_norm=True, dropout=0.1), MLP(standardize=False)],
+    ids=str,
+)
+def test_modules_survive_the_round_trip(spec):
+    encoder = make(spec)
+    copy = unpack_module(pack_module(encoder))
+    X = torch.randn(7, 4)
+    assert torch.equal(copy(X), encoder(X))
+    assert not copy.training
+
+
+def test_built_in_encoders_are_packed_without_torch():
+    def leaves(tree):
+        if isinstance(tree, dict):
+            for value in tree.values():
+                yield from leaves(value)
+        else:
+            yield tree
+
+    kinds = {type(leaf) for leaf in leaves(pack_module(make(MLP((5,)))))}
+    assert kinds == {tuple, int, str, np.ndarray, MLP}
+
+
+def test_trees_of_tensors_survive_the_round_trip():
+    tree = {"a": [torch.arange(3), {"b": torch.ones(())}], "c": 1, "d": (None, "x")}
+    packed = pack_tensors(tree)
+    assert isinstance(packed["a"][0], np.ndarray)
+    restored = unpack_tensors(packed)
+    assert torch.equal(restored["a"][0], tree["a"][0])
+    assert restored["c"] == 1
+    assert restored["d"] == (None, "x")
