@@ -261,7 +261,7 @@ class MHS(Uniformity):
 
     Parameters
     ----------
-    temperature : float, default=0.5
+    temperature : float, default=1.0
         Smoothness T of minimum and maximum, positive. The paper's hard ones are the limit 0.
     s_within : float, default=-1.0
         Exponent within a class, ``s_within < 0``.
@@ -283,7 +283,7 @@ class MHS(Uniformity):
 
     def __init__(
         self,
-        temperature: float = 0.5,
+        temperature: float = 1.0,
         s_within: float = -1.0,
         repulsion: float = 0.0,
         repulsion_scale: float = 10.0,
