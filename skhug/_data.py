@@ -99,9 +99,14 @@ class Batches:
             batch.clamp_(max=len(bounds) - 1)
             y, weight = self.y[order], self.sample_weight[order]
         coef = _epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
-        for start, stop in bounds:
-            rows = self.X if order is None else self.X.index_select(0, order[start:stop])
-            yield rows, y[start:stop], coef[start:stop]
+        if order is None:
+            yield self.X, y, coef
+            return
+        sizes = [stop - start for start, stop in bounds]
+        for rows, labels, share in zip(
+            order.split(sizes), y.split(sizes), coef.split(sizes), strict=True
+        ):
+            yield self.X.index_select(0, rows), labels, share
 
 
 def _epoch_coefficients(

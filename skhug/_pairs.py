@@ -1,4 +1,4 @@
-"""Sums and minima over all pairs of points on the sphere, in blocks of rows."""
+"""Sums over all pairs of points on the sphere, value and gradient in one pass of tiles."""
 
 from __future__ import annotations
 
@@ -12,43 +12,26 @@ from torch import Tensor
 
 # Pairs nearer than this (squared distance) lose digits in 2 - 2 cos and are computed directly.
 _NEAR = 0.05
-# Elements of one block of the pairwise matrix: 16 MiB in float32.
-_BLOCK_ELEMENTS = 1 << 22
+# Side of a tile of the pairwise matrix: 1 MiB in float32, which stays in a core's cache.
+_TILE = 512
 
+# From squared distances, which it may overwrite, to values and their derivatives in the squared
+# distance. A value at an infinite distance is 0, and so is its derivative.
 Kernel = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class PairSum(torch.autograd.Function):
-    """Sum of ``kernel(||p_i - p_j||^2)`` over the ordered pairs i != j of unit vectors.
+    """Sum of ``kernel(||u_i - u_j||^2)`` over the ordered pairs i != j, with u the unit points.
 
-    The gradient is made in the forward pass, block by block, so that memory is O(block x n)
-    and no block is computed twice. ``kernel`` maps squared distances to values and to the
-    derivative in the squared distance.
+    Only the tiles on and above the diagonal are computed, each once, for value and gradient
+    together: memory is O(n) beside the tile.
     """
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, kernel: Kernel) -> Tensor:
-        total = points.new_zeros(())
-        gradient = torch.empty_like(points)
-        for start, stop in _blocks(len(points)):
-            block = points[start:stop]
-            squared = (2 - 2 * (block @ points.T)).clamp_min_(0)  # (block, n)
-            rows = torch.arange(start, stop, device=points.device)
-            squared[rows - start, rows] = math.inf  # a point is no pair with itself
-            value, slope = kernel(squared)
-            near = _near_pairs(squared)
-            if near is not None:
-                difference = block[near[0]] - points[near[1]]
-                value[near], near_slope = kernel(difference.square().sum(1))
-                slope[near] = 0
-            total += value.sum()
-            # Up to a multiple of the point itself, which the sphere's tangent ignores.
-            gradient[start:stop] = -4 * (slope @ points)
-            if near is not None:
-                push = 4 * near_slope[:, None] * difference
-                gradient[start:stop].index_add_(0, near[0], push)
+        value, gradient = pair_sum(points, kernel)
         ctx.save_for_backward(gradient)
-        return total
+        return value
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
@@ -56,9 +39,44 @@ class PairSum(torch.autograd.Function):
         return grad_output * gradient, None
 
 
-def _blocks(n: int) -> Iterator[tuple[int, int]]:
-    size = max(1, min(n, _BLOCK_ELEMENTS // max(n, 1)))
-    return ((start, min(start + size, n)) for start in range(0, n, size))
+def pair_sum(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Return the sum over ordered pairs and its gradient in the points, which need not be unit."""
+    norm = points.norm(dim=1, keepdim=True).clamp_min(torch.finfo(points.dtype).tiny)
+    u = points / norm
+    total = u.new_zeros(())
+    gradient = torch.zeros_like(u)
+    for rows, columns in _tiles(len(u)):
+        squared = _squared_distances(u[rows], u[columns])
+        if rows == columns:
+            squared.fill_diagonal_(math.inf)  # a point is no pair with itself
+        near = _near_pairs(squared)
+        value, slope = kernel(squared)
+        if near is not None:
+            difference = u[rows][near[0]] - u[columns][near[1]]
+            value[near], near_slope = kernel(difference.square().sum(1))
+            slope[near] = 0
+        total += value.sum() if rows == columns else 2 * value.sum()
+        # Up to a multiple of the point itself, which the tangent projection below takes away.
+        gradient[rows].addmm_(slope, u[columns], alpha=-4)
+        if rows != columns:
+            gradient[columns].addmm_(slope.T, u[rows], alpha=-4)
+        if near is not None:
+            push = 4 * near_slope[:, None] * difference
+            gradient[rows].index_add_(0, near[0], push)
+            if rows != columns:
+                gradient[columns].index_add_(0, near[1], push, alpha=-1)
+    radial = (gradient * u).sum(1, keepdim=True)
+    return total, gradient.addcmul_(u, radial, value=-1).div_(norm)
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    two = a.new_full((), 2.0).expand(len(a), len(b))
+    return torch.addmm(two, a, b.T, alpha=-2).clamp_min_(0)
+
+
+def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
+    cuts = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+    return ((rows, columns) for i, rows in enumerate(cuts) for columns in cuts[i:])
 
 
 def _near_pairs(squared: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -66,7 +84,7 @@ def _near_pairs(squared: Tensor) -> tuple[Tensor, Tensor] | None:
 
     On an accelerator the look-up would wait for the device: there the Gram form stands.
     """
-    if squared.device.type != "cpu" or squared.min() >= _NEAR:
+    if squared.device.type != "cpu" or squared.amin() >= _NEAR:
         return None
     return (squared < _NEAR).nonzero(as_tuple=True)
 
@@ -77,32 +95,44 @@ def softening(points: Tensor) -> float:
 
 
 def riesz_kernel(s: float, floor: float) -> Kernel:
-    def kernel(squared: Tensor) -> tuple[Tensor, Tensor]:
-        squared = squared.clamp_min(floor)
-        if s == 0:
-            # The diagonal's inf must add nothing, and log(1 / inf) is not 0.
-            value = torch.where(squared.isinf(), 0, -0.5 * squared.log())
-            return value, -0.5 / squared
-        value = squared.reciprocal() if s == 2 else squared.pow(-s / 2)
-        return value, (-s / 2) * value / squared
+    """Kernel of the Riesz energy: ``r^-s``, or ``log(1 / r)`` for s = 0."""
 
-    return kernel
+    def logarithmic(squared: Tensor) -> tuple[Tensor, Tensor]:
+        inverse = squared.clamp_min_(floor).reciprocal()
+        # The diagonal's inf must add nothing, and log(1 / inf) is not 0.
+        value = squared.log_().mul_(-0.5).masked_fill_(inverse == 0, 0)
+        return value, inverse.mul_(-0.5)
+
+    def inverse_square(squared: Tensor) -> tuple[Tensor, Tensor]:
+        value = squared.clamp_min_(floor).reciprocal_()
+        return value, value.square().neg_()
+
+    def power(squared: Tensor) -> tuple[Tensor, Tensor]:
+        inverse = squared.clamp_min_(floor).reciprocal()
+        value = squared.pow_(-s / 2)
+        return value, inverse.mul_(value).mul_(-s / 2)
+
+    return {0: logarithmic, 2: inverse_square}.get(s, power)
 
 
 def unit(points: Tensor) -> Tensor:
-    """Unit rows, in at least float32: bfloat16 and float16 carry too few digits for distances."""
-    if points.dtype in (torch.bfloat16, torch.float16):
-        points = points.float()
-    return F.normalize(points, dim=-1)
+    """Unit rows, in at least float32."""
+    return F.normalize(widened(points), dim=-1)
+
+
+def widened(points: Tensor) -> Tensor:
+    """Points in at least float32: bfloat16 and float16 carry too few digits for distances."""
+    return points.float() if points.dtype in (torch.bfloat16, torch.float16) else points
 
 
 def smallest_distance(points: Tensor) -> Tensor:
+    """Distance of the nearest two of some unit points."""
     smallest = points.new_full((), math.inf)
-    for start, stop in _blocks(len(points)):
-        squared = 2 - 2 * (points[start:stop] @ points.T)
-        rows = torch.arange(start, stop, device=points.device)
-        squared[rows - start, rows] = math.inf
+    for rows, columns in _tiles(len(points)):
+        squared = _squared_distances(points[rows], points[columns])
+        if rows == columns:
+            squared.fill_diagonal_(math.inf)
         partner = squared.argmin(1)
-        direct = (points[start:stop] - points[partner]).square().sum(1)
+        direct = (points[rows] - points[columns][partner]).square().sum(1)
         smallest = torch.minimum(smallest, direct.min())
     return smallest.clamp_min(softening(points)).sqrt()

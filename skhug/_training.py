@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skhug._data import Batches
 from skhug._device import to_numpy
+from skhug._kernels import find_kernel
 from skhug.encoders import SphereEncoder
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.optimizers import (
@@ -52,6 +53,8 @@ class Objective(nn.Module):
         self.encoder = encoder
         self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
         self.loss = loss
+        self._gradients: list[Tensor] = []
+        self._kernel = None
         self._fixed_between = None
         if not learned:
             with torch.no_grad():
@@ -59,19 +62,30 @@ class Objective(nn.Module):
 
     def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
         """Return the loss of prepared rows, summed with their coefficients."""
-        z = self.encoder.project(self.encoder.body(X))
-        if self._fixed_between is not None:
-            return self.loss.combine(
-                self._fixed_between, self.loss.within(z, y, self.proxies, coef)
-            )
-        w = F.normalize(self.proxies, dim=1)
-        return self.loss.combine(self.loss.uniformity.between(w), self.loss.within(z, y, w, coef))
+        raw = self.encoder.body(X)
+        within = self.loss.within(raw, self.proxies, y, coef, self.encoder.softness)
+        between = self._fixed_between
+        if between is None:
+            between = self.loss.uniformity.between(self.proxies)
+        return self.loss.combine(between, within)
 
-    def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
-        """Add this batch's gradients to the parameters'; return (loss, between, within)."""
+    def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the parameters' gradients for a batch; return its (between, within).
+
+        The one seam of the loop: forward and backward, or a kernel that does the same by hand.
+        """
+        if self._kernel is not None:
+            return self._fixed_between, self._kernel(X, y, coef)
+        for gradients in self._gradients:
+            gradients.zero_()
         terms = self(X, y, coef)
         terms.loss.backward()
-        return torch.stack(terms).detach()
+        return terms.between.detach(), terms.within.detach()
+
+    def bind(self, segments: list[Segment]) -> None:
+        """Take note of where the gradients lie, and of a kernel that can write them."""
+        self._gradients = [segment.gradients for segment in segments]
+        self._kernel = find_kernel(self)
 
     @torch.no_grad()
     def unit_proxies(self) -> Tensor:
@@ -141,6 +155,7 @@ class TrainingState:
         ]
         parameters.append((objective.proxies, proxy_learning_rate, 0.0))
         segments = flatten(parameters)
+        objective.bind(segments)
         generator = torch.Generator().manual_seed(seed)
         return cls(objective, segments, make_stepper(optimizer, segments), generator)
 
@@ -221,16 +236,14 @@ def train(
     try:
         while state.epoch < max_epochs:
             begin_epoch()
-            sums = _train_epoch(state, batches, max_epochs, schedule)
-            means = (to_numpy(sums) / len(batches)).tolist()  # the epoch's one wait for the device
-            if not all(map(math.isfinite, means)) or not state.is_finite():
+            row = _train_epoch(state, batches, max_epochs, schedule)
+            if not math.isfinite(row["loss"]) or not state.is_finite():
                 state.restore(last_good)
                 _warn_diverged(state.epoch)
                 break
             last_good = state.snapshot()
             state.epoch += 1
-            names = ("loss", "between", "within")
-            state.history.append({"epoch": state.epoch, **dict(zip(names, means, strict=True))})
+            state.history.append({"epoch": state.epoch, **row})
             if end_epoch(state):
                 break
     except KeyboardInterrupt:
@@ -244,18 +257,23 @@ def train(
 
 def _train_epoch(
     state: TrainingState, batches: Batches, max_epochs: int, schedule: Callable[[float], float]
-) -> Tensor:
-    """Take one pass over the data; return the sums of (loss, between, within) over its batches."""
-    sums = torch.zeros(3, device=batches.X.device)
+) -> dict[str, float]:
+    """Take one pass over the data; return the means of the loss's terms over its batches."""
+    gradients, stepper = state.objective.gradients, state.stepper
+    sums = batches.X.new_zeros(2)
+    between_sum, within_sum = sums.unbind()
     horizon = max_epochs * len(batches)
     step = state.epoch * len(batches)
     for X, y, coef in batches.epoch(state.generator):
-        for segment in state.segments:
-            segment.gradients.zero_()
-        sums += state.objective.gradients(X, y, coef)
-        state.stepper.step(schedule(step / horizon))
+        between, within = gradients(X, y, coef)
+        between_sum += between
+        within_sum += within
+        stepper.step(schedule(step / horizon))
         step += 1
-    return sums
+    # The epoch's one wait for the device.
+    between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
+    loss = state.objective.loss.combine(between, within).loss
+    return {"loss": loss, "between": between, "within": within}
 
 
 def _warn_diverged(epoch: int) -> None:

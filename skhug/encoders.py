@@ -156,7 +156,7 @@ class SphereEncoder(nn.Module):
     """What an estimator trains: input normalisation, body, and the projection to the sphere.
 
     ``forward`` maps raw rows to unit embeddings of shape (batch, n_components). Training calls
-    ``project(body(rows))`` on rows that went through ``prepare`` already.
+    ``body`` on rows that went through ``prepare`` already, and leaves the projection to the loss.
 
     Parameters
     ----------
@@ -189,17 +189,16 @@ class SphereEncoder(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return unit embeddings of raw rows."""
-        return self.project(self.body(self.prepare(X)))
+        return F.normalize(self.body(self.prepare(X)), dim=1)
 
-    def project(self, raw: Tensor) -> Tensor:
-        """Project the body's output onto the sphere.
+    @property
+    def softness(self) -> float:
+        """What training adds to the squared norm that features are divided by.
 
         The 0-sphere is {-1, 1} and has no tangent: with one component, training sees
         ``x / sqrt(x^2 + 1)`` in place of the sign.
         """
-        if self.n_components == 1 and self.training:
-            return raw * torch.rsqrt(raw * raw + 1)
-        return F.normalize(raw, dim=1)
+        return 1.0 if self.n_components == 1 else 0.0
 
 
 def build_body(encoder: Any, input_shape: tuple[int, ...], n_components: int) -> nn.Module:

@@ -11,16 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skhug._pairs import unit
+from skhug._pairs import widened
+from skhug._within import WithinSum
 from skhug.uniformity import (
     MGD,
     MHE,
     MHS,
     Uniformity,
-    check_within_exponent,
     gram_logdet,
     hyperspherical_energy,
-    power,
     separation,
 )
 
@@ -123,12 +122,9 @@ def within_class_energy(
     >>> within_class_energy(torch.eye(2), torch.tensor([1, 0]), torch.eye(2), s=-2)
     tensor(2.)
     """
-    check_within_exponent(s)
-    z, w = unit(embeddings), unit(proxies)
-    if sample_weight is not None:
-        sample_weight = sample_weight.to(z.dtype)
-    coef = class_mean_coefficients(labels, sample_weight).to(z.dtype)
-    return (coef * power((z - w[labels]).square().sum(1), -s)).sum()
+    return HUGLoss(MHE(s_within=s)).within(
+        *_widened(embeddings, proxies), labels, _coefficients(embeddings, labels, sample_weight)
+    )
 
 
 class HUGLossTerms(NamedTuple):
@@ -212,17 +208,26 @@ class HUGLoss(nn.Module):
             If the shapes do not fit one another.
         """
         _check_shapes(embeddings, labels, proxies)
-        z, w = unit(embeddings), unit(proxies)
-        if sample_weight is not None:
-            sample_weight = sample_weight.to(z.dtype)
-        coef = class_mean_coefficients(labels, sample_weight).to(z.dtype)
-        return self.combine(self.uniformity.between(w), self.within(z, labels, w, coef))
+        coef = _coefficients(embeddings, labels, sample_weight)
+        embeddings, proxies = _widened(embeddings, proxies)
+        within = self.within(embeddings, proxies, labels, coef)
+        return self.combine(self.uniformity.between(proxies), within)
 
-    def within(self, embeddings: Tensor, labels: Tensor, proxies: Tensor, coef: Tensor) -> Tensor:
-        """Within-class term of unit embeddings and proxies, with row coefficients."""
+    def within(
+        self,
+        embeddings: Tensor,
+        proxies: Tensor,
+        labels: Tensor,
+        coef: Tensor,
+        softness: float = 0.0,
+    ) -> Tensor:
+        """Return the within-class term with row coefficients; both are normalised here.
+
+        A ``softness`` above 0 projects embeddings to ``x / sqrt(|x|^2 + softness)`` instead.
+        """
         # detached: alignment must not drag the proxies
         anchors = proxies if self.attached else proxies.detach()
-        return self.uniformity.within(embeddings, labels, anchors, coef)
+        return WithinSum.apply(embeddings, anchors, labels, coef, self.uniformity, softness)
 
     def combine(self, between: Tensor, within: Tensor) -> HUGLossTerms:
         """Weigh the two terms."""
@@ -231,6 +236,19 @@ class HUGLoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the parameters in the module's repr."""
         return f"{self.uniformity}, alpha={self.alpha}, beta={self.beta}, attached={self.attached}"
+
+
+def _widened(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in one dtype, at least float32."""
+    embeddings = widened(embeddings)
+    return embeddings, proxies.to(embeddings.dtype)
+
+
+def _coefficients(embeddings: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+    dtype = widened(embeddings[:0]).dtype
+    if sample_weight is not None:
+        sample_weight = sample_weight.to(dtype)
+    return class_mean_coefficients(labels, sample_weight).to(dtype)
 
 
 def _check_shapes(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> None:

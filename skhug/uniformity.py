@@ -10,14 +10,11 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skhug._pairs import PairSum, riesz_kernel, smallest_distance, softening, unit
+from skhug._pairs import PairSum, riesz_kernel, smallest_distance, softening, unit, widened
 
 __all__ = [
     "MGD",
@@ -105,14 +102,14 @@ def separation(points: Tensor, temperature: float = 0.0) -> Tensor:
     if temperature < 0:
         raise ValueError(f"temperature={temperature!r}: pass 0 or more.")
     points = _check_points(points)
-    smallest = smallest_distance(points.detach())
+    smallest = smallest_distance(unit(points.detach()))
     if temperature == 0:
         return smallest
     floor = softening(points)
 
     def kernel(squared: Tensor) -> tuple[Tensor, Tensor]:
-        distance = squared.clamp_min(floor).sqrt()
-        value = ((smallest - distance) / temperature).exp()
+        distance = squared.clamp_min_(floor).sqrt_()
+        value = ((smallest - distance) / temperature).exp_()
         return value, value / (-2 * temperature * distance)
 
     ordered = PairSum.apply(points, kernel)  # each pair counted twice
@@ -154,7 +151,7 @@ def gram_logdet(points: Tensor, eps: float = 1.0) -> Tensor:
     """
     if eps <= 0:
         raise ValueError(f"eps={eps!r}: pass a number above 0.")
-    points = _check_points(points)
+    points = unit(_check_points(points))
     # Small eigenvalues drown in float32's rounding; MPS has no float64.
     wide = points if points.device.type == "mps" else points.double()
     squared = (2 - 2 * (wide @ wide.T)).clamp_min(0)
@@ -168,40 +165,24 @@ def _check_points(points: Tensor) -> Tensor:
         raise ValueError(
             f"points has shape {tuple(points.shape)}: pass (n_points, n_components), n_points >= 2."
         )
-    return unit(points)
+    return widened(points)
 
 
 class Uniformity(BaseEstimator):
     """Base of the measures: what all of them do with the samples.
 
-    A measure has ``between(proxies)`` and ``pull(squared)``, the cost of a row at a squared
-    distance from its proxy. Parameters follow scikit-learn: ``get_params``, ``set_params``,
-    clonable, searched as ``uniformity__s_within``.
+    A measure has ``between(proxies)`` and ``pull(squared)``: the cost of a row at a squared
+    distance from its proxy, with the derivative in that squared distance. Parameters follow
+    scikit-learn: ``get_params``, ``set_params``, clonable, searched as ``uniformity__s_within``.
     """
 
     def between(self, proxies: Tensor) -> Tensor:
         """Return what the classes' proxies pay for being close; lower is more uniform."""
         raise NotImplementedError
 
-    def pull(self, squared: Tensor) -> Tensor:
-        """Return the cost of rows at these squared distances from their proxies."""
-        check_within_exponent(self.s_within)
+    def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return a row's cost at a squared distance from its proxy, and its derivative."""
         return power(squared, -self.s_within)
-
-    def within(self, embeddings: Tensor, labels: Tensor, proxies: Tensor, coef: Tensor) -> Tensor:
-        """Sum over rows of ``coef_i`` times the row's cost; unit embeddings and proxies."""
-        own = proxies[labels]
-        cost = self.pull((embeddings - own).square().sum(1))
-        if self.repulsion > 0:
-            cost = cost + self.repulsion * self._nearest_other(embeddings, labels, proxies)
-        return (coef * cost).sum()
-
-    def _nearest_other(self, embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
-        """Smooth maximum of a row's cosines to the other classes' proxies, by log-sum-exp."""
-        cosines = embeddings @ proxies.T  # (batch, n_classes)
-        own = F.one_hot(labels, len(proxies)).bool()
-        scaled = (self.repulsion_scale * cosines).masked_fill(own, -math.inf)
-        return (scaled.logsumexp(1) - math.log(len(proxies) - 1)) / self.repulsion_scale
 
 
 class MHE(Uniformity):
@@ -297,9 +278,11 @@ class MHS(Uniformity):
         """Return minus the smooth minimum of the distances."""
         return -separation(proxies, self.temperature)
 
-    def pull(self, squared: Tensor) -> Tensor:
-        """Return ``T (exp(||z - w||^-s_within / T) - 1)``."""
-        return self.temperature * torch.expm1(super().pull(squared) / self.temperature)
+    def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return ``T (exp(||z - w||^-s_within / T) - 1)`` and its derivative."""
+        cost, slope = super().pull(squared)
+        smooth = self.temperature * torch.expm1(cost / self.temperature)
+        return smooth, slope * (smooth / self.temperature + 1)
 
 
 class MGD(Uniformity):
@@ -347,14 +330,24 @@ class MGD(Uniformity):
         return -gram_logdet(proxies, self.eps) / len(proxies)
 
 
-def check_within_exponent(s: float) -> None:
-    if not s < 0:
-        raise ValueError(f"s_within={s!r}: the energy within a class needs an exponent below 0.")
+def power(squared: Tensor, exponent: float) -> tuple[Tensor, Tensor | float]:
+    """Return ``distance^exponent`` of squared distances, and its derivative in them.
 
-
-def power(squared: Tensor, exponent: float) -> Tensor:
-    """``distance^exponent`` from squared distances, with a gradient of 0 at distance 0."""
+    Raises
+    ------
+    ValueError
+        If the exponent is not positive.
+    """
+    if not exponent > 0:
+        raise ValueError(
+            f"s_within={-exponent!r}: the energy within a class needs an exponent below 0."
+        )
     if exponent == 2:
-        return squared
+        return squared, 1.0
     # The root's slope is infinite at 0: a row that sits on its proxy must not give NaN.
-    return squared.clamp_min(torch.finfo(squared.dtype).tiny).pow(exponent / 2)
+    squared = squared.clamp_min(torch.finfo(squared.dtype).tiny)
+    if exponent == 1:
+        distance = squared.sqrt()
+        return distance, 0.5 / distance
+    value = squared.pow(exponent / 2)
+    return value, (exponent / 2) * value / squared

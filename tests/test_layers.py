@@ -13,6 +13,7 @@ PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
     {
         "_version",
+        "_within",
         "_pairs",
         "_device",
         "_callbacks",
@@ -23,7 +24,7 @@ LAYERS = [
     },
     {"uniformity"},
     {"losses"},
-    {"proxies", "encoders", "optimizers", "_data"},
+    {"proxies", "encoders", "optimizers", "_data", "_kernels"},
     {"_parameters", "_training", "_inference", "_persistence"},
     {"_assembly", "_monitor"},
     {"_fitting"},

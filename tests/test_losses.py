@@ -120,6 +120,15 @@ def test_value_and_gradient_are_finite_where_points_coincide(measure, dtype):
     assert w.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("measure", MEASURES + WITH_REPULSION, ids=repr)
+def test_a_soft_projection_has_the_right_gradient_too(measure):
+    x = torch.tensor([[0.3], [-2.0], [1e-3]], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    y, coef = torch.tensor([0, 1, 1]), torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    loss = HUGLoss(measure)
+    assert torch.autograd.gradcheck(lambda a: loss.within(a, w, y, coef, 1.0), x)
+
+
 def test_bfloat16_input_is_computed_in_float32():
     z, y, w = make_batch(dtype=torch.bfloat16)
     terms = HUGLoss(MHE())(z, y, w)

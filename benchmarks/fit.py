@@ -1,0 +1,273 @@
+"""Time of a fit, beside skorch, scikit-learn's MLP and loops written by hand.
+
+Microseconds a step, one thread, float32. Every round runs each candidate once, in turn; a ratio
+is the mean over rounds of the paired ratios (in logarithms) with its 95 % interval. Ours is the
+whole ``fit``, divided by its steps. Runs in some ten minutes:
+
+    pip install skorch
+    python benchmarks/fit.py --data DIR
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import torch
+from common import arguments, mnist_10k, report
+from scipy import stats
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+from torch import nn
+from torch.nn import functional as F
+
+from skhug import MHE, MLP, HUGClassifier, HUGLoss
+from skhug.proxies import simplex
+
+RATE = 1e-3
+
+
+class Opaque(nn.Module):
+    """The perceptron as a user's module, which no kernel of ours knows."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        pairs = zip(sizes, sizes[1:], strict=False)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
+
+    def forward(self, X):
+        for layer in self.layers[:-1]:
+            X = torch.relu(F.linear(X, layer.weight, layer.bias))
+        return F.linear(X, self.layers[-1].weight, self.layers[-1].bias)
+
+
+def hug(X, y, hidden, batch, epochs):
+    """Ours, with the built-in encoder."""
+    encoder = MLP(hidden, activation="relu")
+    model = HUGClassifier(
+        encoder, batch_size=batch, max_epochs=epochs, learning_rate=RATE, random_state=0
+    )
+    return lambda: model.fit(X, y)
+
+
+def hug_module(X, y, hidden, batch, epochs):
+    """Ours, with a module of the user's."""
+    encoder = Opaque([X.shape[1], *hidden, 9])
+    model = HUGClassifier(
+        encoder, batch_size=batch, max_epochs=epochs, learning_rate=RATE, random_state=0
+    )
+    return lambda: model.fit(X, y)
+
+
+def flat_parameters(module):
+    """Parameters and gradients as views of two flat buffers."""
+    parameters = list(module.parameters())
+    values = torch.cat([p.detach().reshape(-1) for p in parameters])
+    gradients = torch.zeros_like(values)
+    start = 0
+    for p in parameters:
+        p.data = values[start : start + p.numel()].view_as(p)
+        p.grad = gradients[start : start + p.numel()].view_as(p)
+        start += p.numel()
+    return values, gradients
+
+
+def adam(values, gradients):
+    """One fused kernel call a step."""
+    mean, square = torch.zeros_like(values), torch.zeros_like(values)
+    step = torch.zeros(())
+
+    def update():
+        step.add_(1)
+        torch._fused_adamw_(
+            [values], [gradients], [mean], [square], [], [step], lr=RATE, beta1=0.9, beta2=0.999,
+            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    return update
+
+
+def batches(X, y, batch, epochs):
+    """Resident rows, one permutation an epoch."""
+    for _ in range(epochs):
+        for rows in torch.randperm(len(X)).split(batch):
+            yield X.index_select(0, rows), y.index_select(0, rows)
+
+
+def loop_autograd(X, y, hidden, batch, epochs):
+    """Loop by hand: flat buffers, F.linear, the HUG loss by autograd."""
+    X, y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def run():
+        module = Opaque([X.shape[1], *hidden, 9])
+        values, gradients = flat_parameters(module)
+        update, loss = adam(values, gradients), HUGLoss(MHE(), attached=False)
+        proxies = simplex(10, 9).float()
+        total = torch.zeros(())
+        for rows, labels in batches(X, y, batch, epochs):
+            gradients.zero_()
+            coef = torch.full((len(rows),), 1 / len(rows))
+            value = loss.within(module(rows), proxies, labels, coef)
+            value.backward()
+            total += value.detach()
+            update()
+
+    return run
+
+
+def loop_by_hand(X, y, hidden, batch, epochs):
+    """Loop by hand, gradients too: ReLU perceptron, squared distance to the class's proxy."""
+    X, y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def run():
+        module = Opaque([X.shape[1], *hidden, 9])
+        values, gradients = flat_parameters(module)
+        update, proxies = adam(values, gradients), simplex(10, 9).float()
+        weights = [layer.weight.detach() for layer in module.layers]
+        biases = [layer.bias.detach() for layer in module.layers]
+        slots = [(layer.weight.grad, layer.bias.grad) for layer in module.layers]
+        total = torch.zeros(())
+        for rows, labels in batches(X, y, batch, epochs):
+            entering = [rows]
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                entering.append(torch.addmm(bias, entering[-1], weight.t()).relu_())
+            raw = torch.addmm(biases[-1], entering[-1], weights[-1].t())
+            norm = raw.norm(dim=1, keepdim=True).clamp_min_(1e-30)
+            z = raw / norm
+            difference = z - proxies.index_select(0, labels)
+            total += (difference * difference).sum() / len(rows)
+            g = difference * (2 / len(rows))
+            g = torch.addcmul(g, z, (g * z).sum(1, keepdim=True), value=-1).div_(norm)
+            for i in range(len(weights) - 1, -1, -1):
+                torch.mm(g.t(), entering[i], out=slots[i][0])
+                torch.sum(g, 0, out=slots[i][1])
+                if i:
+                    g = torch.ops.aten.threshold_backward(g @ weights[i], entering[i], 0)
+            update()
+
+    return run
+
+
+def scikit_learn(X, y, hidden, batch, epochs):
+    """MLPClassifier in float32."""
+    model = MLPClassifier(
+        hidden, batch_size=batch, max_iter=epochs, tol=0, n_iter_no_change=10_000,
+        learning_rate_init=RATE, random_state=0,
+    )  # fmt: skip
+    return lambda: model.fit(X, y)
+
+
+def skorch(X, y, hidden, batch, epochs):
+    """skorch's classifier on the same module with cross-entropy and Adam."""
+    from skorch import NeuralNetClassifier
+
+    model = NeuralNetClassifier(
+        Opaque, module__sizes=[X.shape[1], *hidden, 10], criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam, lr=RATE, batch_size=batch, max_epochs=epochs,
+        train_split=None, verbose=0, iterator_train__shuffle=True,
+    )  # fmt: skip
+    return lambda: model.fit(X, y)
+
+
+CANDIDATES = {
+    "HUG, built-in MLP": hug,
+    "HUG, any module": hug_module,
+    "loop, gradients by hand": loop_by_hand,
+    "loop, flat + autograd": loop_autograd,
+    "scikit-learn MLP": scikit_learn,
+    "skorch": skorch,
+}
+# Ours, the peer, and the most that ours may take of the peer's time: digits 32, 200, MNIST 32, 200.
+BARS = [
+    ("HUG, built-in MLP", "loop, gradients by hand", [1.15, 1.15, 1.15, 1.15]),
+    ("HUG, any module", "loop, flat + autograd", [1.15, 1.15, 1.15, 1.15]),
+    ("HUG, built-in MLP", "skorch", [1 / 8, 1 / 10, 1 / 3.4, 1 / 1.7]),
+    ("HUG, built-in MLP", "scikit-learn MLP", [1 / 2.3, 1 / 1.8, 1 / 2.5, 1 / 1.4]),
+]
+
+
+def measure(jobs, rounds):
+    """Seconds of each job in each round, the order turning from round to round."""
+    names = list(jobs)
+    seconds = {name: [] for name in names}
+    for i in range(rounds + 1):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            start = time.perf_counter()
+            jobs[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values[1:]) for name, values in seconds.items()}  # the first warms up
+
+
+def interval(ours, peer):
+    """Mean paired ratio with its 95 % interval."""
+    logs = np.log(ours / peer)
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return [float(np.exp(logs.mean() + side * half)) for side in (0, -1, 1)]
+
+
+def first_fit(code):
+    """Seconds of the first fit of a fresh process, imports left out; median of three."""
+    script = (
+        "import time, numpy as np, torch\ntorch.set_num_threads(1)\n"
+        "X = np.random.rand(64, 8).astype('float32'); y = np.arange(64) % 4\n"
+        f"{code}\nstart = time.perf_counter(); model.fit(X, y); print(time.perf_counter() - start)"
+    )
+    runs = [subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True,
+                           capture_output=True, text=True).stdout for _ in range(3)]  # fmt: skip
+    return float(np.median([float(run.split()[-1]) for run in runs]))
+
+
+FIRST = {
+    "HUG": "from skhug import HUGClassifier; model = HUGClassifier(max_epochs=1)",
+    "scikit-learn MLP": "from sklearn.neural_network import MLPClassifier\n"
+    "model = MLPClassifier(max_iter=1)",
+    "skorch": "from skorch import NeuralNetClassifier\n"
+    "model = NeuralNetClassifier(torch.nn.Linear, module__in_features=8, module__out_features=4,"
+    " criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam, max_epochs=1,"
+    " train_split=None, verbose=0)",
+}
+
+
+def main() -> None:
+    """Time every candidate on four tasks."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    digits_X, digits_y = load_digits(return_X_y=True)
+    digits = (digits_X.astype(np.float32) / 16, digits_y.astype(np.int64))
+    X, y, _, _ = mnist_10k(arguments(__doc__).data)
+    mnist = (X / 255, y.astype(np.int64))
+    tasks = {
+        "digits 32": (digits, (100,), 32, 20, 12),
+        "digits 200": (digits, (100,), 200, 60, 12),
+        "MNIST 32": (mnist, (256, 128), 32, 2, 8),
+        "MNIST 200": (mnist, (256, 128), 200, 6, 8),
+    }
+    results, cells = {}, {name: [] for name in CANDIDATES}
+    ratios = {f"{ours} / {peer}": [] for ours, peer, _ in BARS}
+    for column, (task, (data, hidden, batch, epochs, rounds)) in enumerate(tasks.items()):
+        jobs = {n: make(*data, hidden, batch, epochs) for n, make in CANDIDATES.items()}
+        seconds = measure(jobs, rounds)
+        steps = epochs * int(np.ceil(len(data[0]) / batch))
+        medians = {n: float(np.median(s)) / steps * 1e6 for n, s in seconds.items()}
+        results[task] = {"microseconds_a_step": medians, "rounds": rounds, "ratios": {}}
+        for name, value in medians.items():
+            cells[name].append(f"{value:.0f}")
+        for ours, peer, bars in BARS:
+            mean, low, high = interval(seconds[ours], seconds[peer])
+            verdict = "holds" if high <= bars[column] else "fails"
+            name = f"{ours} / {peer}"
+            results[task]["ratios"][name] = [mean, low, high, bars[column], verdict]
+            ratios[name].append(f"{mean:.3f} ({low:.3f}-{high:.3f}), {bars[column]:.3f} {verdict}")
+    results["first_fit_seconds"] = {name: first_fit(code) for name, code in FIRST.items()}
+    rows = [[f"{name}, µs a step", *values] for name, values in {**cells}.items()]
+    rows += [[f"{name}: ratio (95 %), bar", *values] for name, values in ratios.items()]
+    for name, seconds in results["first_fit_seconds"].items():
+        rows.append([f"first fit of a process, {name}", f"{1e3 * seconds:.0f} ms", "", "", ""])
+    report("fit", ["", *tasks], rows, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Hand-written gradients against autograd's, and when there are none."""
+
+import pytest
+import torch
+from torch import nn
+
+from skhug._training import Objective, TrainingState
+from skhug.encoders import ACTIVATIONS, MLP, Cast, SphereEncoder
+from skhug.losses import MGD, MHE, MHS, HUGLoss
+from skhug.proxies import optimal_proxies
+
+
+def make_state(body, measure=None, learned=False, n_components=3):
+    encoder = SphereEncoder(Cast(torch.float64), body.double(), (5,), n_components)
+    proxies = optimal_proxies(4, n_components, random_state=0)
+    loss = HUGLoss(measure or MHE(), alpha=0.7, beta=1.9)
+    objective = Objective(encoder, proxies, loss, learned)
+    rates = {"learning_rate": 0.1, "proxy_learning_rate": 0.1, "weight_decay": 0.0}
+    return TrainingState.start(objective, "adamw", 0, **rates)
+
+
+def make_batch():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(11, 5, generator=generator, dtype=torch.float64)
+    coef = torch.rand(11, generator=generator, dtype=torch.float64)
+    return X, torch.arange(11) % 4, coef
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 7)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("measure", [MHE(), MHE(s_within=-1), MHS(), MGD(s_within=-4)], ids=repr)
+def test_the_kernel_equals_autograd(activation, hidden, measure, n_components):
+    torch.manual_seed(0)
+    body = MLP(hidden, activation=activation).build((5,), n_components)
+    state = make_state(body, measure, n_components=n_components)
+    objective = state.objective
+    assert objective._kernel is not None
+    terms = objective.gradients(*make_batch())
+    by_hand = [segment.gradients.clone() for segment in state.segments]
+    objective._kernel = None
+    torch.testing.assert_close(terms, objective.gradients(*make_batch()))
+    torch.testing.assert_close(by_hand, [segment.gradients for segment in state.segments])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: make_state(MLP((6,), dropout=0.1).build((5,), 3)),
+        lambda: make_state(MLP((6,), batch_norm=True).build((5,), 3)),
+        lambda: make_state(nn.Sequential(nn.Linear(5, 6), nn.ELU(), nn.Linear(6, 3))),
+        lambda: make_state(nn.Sequential(nn.Linear(5, 3, bias=False))),
+        lambda: make_state(nn.Sequential(nn.Linear(5, 6), nn.GELU("tanh"), nn.Linear(6, 3))),
+        lambda: make_state(MLP((6,)).build((5,), 3), learned=True),
+        lambda: make_state(MLP((6,)).build((5,), 3), MHE(repulsion=1.0)),
+    ],
+)
+def test_what_the_kernel_does_not_know_is_left_to_autograd(make):
+    state = make()
+    assert state.objective._kernel is None
+    state.objective.gradients(*make_batch())
+    assert all(segment.gradients.any() for segment in state.segments)
+
+
+def test_hooks_and_frozen_layers_are_left_to_autograd():
+    hooked = MLP((6,)).build((5,), 3)
+    hooked[0].register_forward_hook(lambda *_: None)
+    frozen = MLP((6,)).build((5,), 3)
+    frozen[0].requires_grad_(False)
+    assert make_state(hooked).objective._kernel is None
+    assert make_state(frozen).objective._kernel is None
+
+
+def test_gradients_are_set_and_not_added():
+    state = make_state(MLP((6,)).build((5,), 3), learned=True)
+    state.objective.gradients(*make_batch())
+    once = [segment.gradients.clone() for segment in state.segments]
+    state.objective.gradients(*make_batch())
+    torch.testing.assert_close(once, [segment.gradients for segment in state.segments])
