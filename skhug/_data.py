@@ -116,12 +116,15 @@ def _epoch_coefficients(
 
     As :func:`skhug.losses.class_mean_coefficients` batch by batch, at a fraction of its calls.
     """
-    ordered, rank = (batch * len(class_weight) + y).sort()
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    group = torch.empty_like(rank)
-    group[rank] = first.cumsum(0) - 1  # numbers the (batch, class) pairs that occur
-    totals = torch.zeros_like(weight).index_add_(0, group, weight)
-    present = weight.new_zeros(n_batches)
-    present.index_add_(0, batch[rank], first.to(weight.dtype))
-    return weight * class_weight[y] / (totals[group] * present[batch])
+    group, n_groups = batch * len(class_weight) + y, n_batches * len(class_weight)
+    if n_groups > 4 * len(y):  # mostly empty: number those that occur
+        ordered, rank = group.sort()
+        steps = torch.zeros_like(ordered)
+        steps[1:] = ordered[1:] != ordered[:-1]
+        group = torch.empty_like(rank).index_copy_(0, rank, steps.cumsum(0))
+        n_groups = len(y)
+    totals = weight.new_zeros(n_groups).index_add_(0, group, weight)
+    # A class counts as present once: each of its rows adds its share.
+    share = weight / totals[group]
+    present = weight.new_zeros(n_batches).index_add_(0, batch, share)
+    return share * class_weight[y] / present[batch]

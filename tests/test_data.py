@@ -36,8 +36,9 @@ def test_orders_differ_between_epochs_and_repeat_with_the_generator():
 
 
 @pytest.mark.parametrize("n", [53, 49, 5])
-def test_coefficients_of_an_epoch_equal_those_batch_by_batch(n):
-    batches = make_batches(n)
+@pytest.mark.parametrize("n_classes", [2, 6, 1000])
+def test_coefficients_of_an_epoch_equal_those_batch_by_batch(n, n_classes):
+    batches = make_batches(n, n_classes)
     for X, y, coef in batches.epoch(torch.Generator().manual_seed(0)):
         weight = batches.sample_weight[X[:, 0].long()]
         expected = class_mean_coefficients(y, weight, batches.class_weight)
