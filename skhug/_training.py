@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from skhug._data import Batches
 from skhug._device import to_numpy
 from skhug._kernels import find_kernel
+from skhug._pairs import widened
+from skhug._within import within_sum
 from skhug.encoders import SphereEncoder
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.optimizers import (
@@ -78,9 +80,25 @@ class Objective(nn.Module):
             return self._fixed_between, self._kernel(X, y, coef)
         for gradients in self._gradients:
             gradients.zero_()
-        terms = self(X, y, coef)
-        terms.loss.backward()
-        return terms.between.detach(), terms.within.detach()
+        loss, raw = self.loss, self.encoder.body(X)
+        # The loss brings its own gradients: autograd only has to take them through the body.
+        within = within_sum(
+            widened(raw.detach()),
+            self.proxies.detach(),
+            y,
+            coef,
+            loss.uniformity,
+            self.encoder.softness,
+            attached=loss.attached and self.proxies.requires_grad,
+        )
+        raw.backward(loss.beta * within.features.to(raw.dtype))
+        between = self._fixed_between
+        if between is None:
+            between = loss.uniformity.between(self.proxies)
+            (loss.alpha * between).backward()
+        if within.proxies is not None:
+            self.proxies.grad.add_(within.proxies, alpha=loss.beta)
+        return between.detach(), within.value
 
     def bind(self, segments: list[Segment]) -> None:
         """Take note of where the gradients lie, and of a kernel that can write them."""
@@ -170,7 +188,8 @@ class TrainingState:
 
     def is_finite(self) -> bool:
         """Whether no parameter or buffer is NaN or infinite; waits for the device."""
-        return all(bool(t.isfinite().all()) for t in self._tensors() if t.is_floating_point())
+        # A sum takes NaN and infinity along, in one pass.
+        return all(bool(t.sum().isfinite()) for t in self._tensors())
 
     def progress(self) -> dict[str, Any]:
         """Return what a later run needs beside the model, as plain objects and CPU tensors."""

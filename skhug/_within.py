@@ -107,8 +107,10 @@ def _pull(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, T
 
 
 def _project(points: Tensor, softness: float) -> tuple[Tensor, Tensor]:
-    squared = (points * points).sum(1, keepdim=True)
-    norm = (squared + softness).clamp_min_(torch.finfo(points.dtype).tiny).sqrt_()
+    norm = torch.linalg.vector_norm(points, dim=1, keepdim=True)
+    if softness:
+        norm = (norm * norm + softness).sqrt_()
+    norm = norm.clamp_min_(torch.finfo(points.dtype).tiny)
     return points / norm, norm
 
 

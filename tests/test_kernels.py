@@ -71,6 +71,25 @@ def test_hooks_and_frozen_layers_are_left_to_autograd():
     assert make_state(frozen).objective._kernel is None
 
 
+@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize(
+    "measure", [MHE(), MHE(repulsion=1.0), MHS(), MGD(repulsion=0.5)], ids=repr
+)
+def test_gradients_of_learned_proxies_equal_autograds(measure, attached):
+    torch.manual_seed(0)
+    state = make_state(MLP((6,)).build((5,), 3), measure, learned=True)
+    objective = state.objective
+    objective.loss.attached = attached
+    terms = objective.gradients(*make_batch())
+    got = [segment.gradients.clone() for segment in state.segments]
+    for segment in state.segments:
+        segment.gradients.zero_()
+    expected = objective(*make_batch())
+    expected.loss.backward()
+    torch.testing.assert_close(terms, (expected.between, expected.within))
+    torch.testing.assert_close(got, [segment.gradients for segment in state.segments])
+
+
 def test_gradients_are_set_and_not_added():
     state = make_state(MLP((6,)).build((5,), 3), learned=True)
     state.objective.gradients(*make_batch())
