@@ -12,6 +12,9 @@ from torch import Tensor
 
 __all__ = ["Batches", "Rows", "split_rows"]
 
+# Rows gathered at once: a share of a core's cache.
+_GATHER_BYTES = 1 << 18
+
 
 class Rows(NamedTuple):
     """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
@@ -103,10 +106,17 @@ class Batches:
             yield self.X, y, coef
             return
         sizes = [stop - start for start, stop in bounds]
-        for rows, labels, share in zip(
-            order.split(sizes), y.split(sizes), coef.split(sizes), strict=True
-        ):
-            yield self.X.index_select(0, rows), labels, share
+        yield from zip(self._gather(order, sizes), y.split(sizes), coef.split(sizes), strict=True)
+
+    def _gather(self, order: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+        """Yield the rows of each batch, those of several small ones gathered in one call."""
+        batch_bytes = self.X[0].nbytes * self.batch_size
+        group = max(1, _GATHER_BYTES // max(batch_bytes, 1))
+        start = 0
+        for i in range(0, len(sizes), group):
+            stop = start + sum(sizes[i : i + group])
+            yield from self.X.index_select(0, order[start:stop]).split(sizes[i : i + group])
+            start = stop
 
 
 def _epoch_coefficients(
