@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skhug._within import pull_sum
+from skhug._within import pull_rows, pull_sum
 
 # Activation: backward from (gradient, input, output). Forward is the module's own function.
 _BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    nn.ReLU: lambda g, x, out: torch.ops.aten.threshold_backward(g, out, 0),
-    nn.GELU: lambda g, x, out: torch.ops.aten.gelu_backward(g, x),
-    nn.SiLU: lambda g, x, out: torch.ops.aten.silu_backward(g, x),
-    nn.Tanh: lambda g, x, out: torch.ops.aten.tanh_backward(g, out),
+    nn.ReLU: lambda g, x, out: torch.ops.aten.threshold_backward.default(g, out, 0),
+    nn.GELU: lambda g, x, out: torch.ops.aten.gelu_backward.default(g, x),
+    nn.SiLU: lambda g, x, out: torch.ops.aten.silu_backward.default(g, x),
+    nn.Tanh: lambda g, x, out: torch.ops.aten.tanh_backward.default(g, out),
 }
+_normalize_backward = torch.ops.aten._weight_norm_interface_backward.default
 _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu,
     nn.GELU: nn.functional.gelu,
@@ -73,9 +74,9 @@ def _perceptron_kernel(
     bias_gradients = [layer.bias.grad for layer in linear]
     forward = [_FORWARD[type(layer)] for layer in activations]
     backward = [_BACKWARD[type(layer)] for layer in activations]
-    proxies = objective.proxies.detach()
-    beta, measure = objective.loss.beta, objective.loss.uniformity
-    softness, depth = objective.encoder.softness, len(linear)
+    proxies, measure = objective.proxies.detach(), objective.loss.uniformity
+    beta, depth = objective.loss.beta, len(linear)
+    pull = _sphere_pull(objective.encoder.softness, measure)
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
         entering, bent = [X], []  # what enters each layer; what enters each activation
@@ -83,7 +84,7 @@ def _perceptron_kernel(
             bent.append(torch.addmm(biases[i], entering[i], transposed[i]))
             entering.append(forward[i](bent[i]))
         raw = torch.addmm(biases[-1], entering[-1], transposed[-1])
-        value, g = pull_sum(raw, proxies.index_select(0, y), coef, measure, softness)
+        value, g = pull(raw, proxies.index_select(0, y), coef)
         if beta != 1:
             g.mul_(beta)
         for i in range(depth - 1, -1, -1):
@@ -94,3 +95,20 @@ def _perceptron_kernel(
         return value
 
     return kernel
+
+
+def _sphere_pull(
+    softness: float, measure: Any
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return :func:`pull_sum` of a measure, by torch's fused normalisation where that serves."""
+    if softness:
+        return lambda raw, own, coef: pull_sum(raw, own, coef, measure, softness)
+
+    def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        length = raw.new_ones(len(raw), 1)
+        z, norm = torch._weight_norm_interface(raw, length, 0)
+        cost, push = pull_rows(z, own, coef, measure)
+        g, _ = _normalize_backward(push, raw, length, norm, 0)
+        return coef @ cost, g
+
+    return pull

@@ -105,6 +105,11 @@ class Objective(nn.Module):
         self._gradients = [segment.gradients for segment in segments]
         self._kernel = find_kernel(self)
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel writes the gradients, so that nothing is left to autograd."""
+        return self._kernel is not None
+
     @torch.no_grad()
     def unit_proxies(self) -> Tensor:
         """Return the proxies as they are now, on the sphere."""
@@ -177,6 +182,11 @@ class TrainingState:
         generator = torch.Generator().manual_seed(seed)
         return cls(objective, segments, make_stepper(optimizer, segments), generator)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether every step is made by kernels of ours alone."""
+        return self.objective.has_kernel and isinstance(self.stepper, FlatStepper)
+
     def snapshot(self) -> list[Tensor]:
         """Copy the parameters and the buffers."""
         return [tensor.clone() for tensor in self._tensors()]
@@ -215,8 +225,9 @@ class TrainingState:
                 parameter.grad = None
 
     def _tensors(self) -> list[Tensor]:
+        """All that training changes: what prepares the input stays as it is."""
         flat = [segment.values for segment in self.segments]
-        return flat + [buffer for buffer in self.objective.buffers() if buffer.numel()]
+        return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
 
 
 def train(
@@ -279,18 +290,19 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Take one pass over the data; return the means of the loss's terms over its batches."""
     gradients, stepper = state.objective.gradients, state.stepper
-    sums = batches.X.new_zeros(2)
-    between_sum, within_sum = sums.unbind()
     horizon = max_epochs * len(batches)
     step = state.epoch * len(batches)
-    for X, y, coef in batches.epoch(state.generator):
-        between, within = gradients(X, y, coef)
-        between_sum += between
-        within_sum += within
-        stepper.step(schedule(step / horizon))
-        step += 1
-    # The epoch's one wait for the device.
-    between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
+    # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
+    with torch.inference_mode(state.by_hand):
+        between_sum, within_sum = sums = batches.X.new_zeros(2)
+        for X, y, coef in batches.epoch(state.generator):
+            between, within = gradients(X, y, coef)
+            between_sum += between
+            within_sum += within
+            stepper.step(schedule(step / horizon))
+            step += 1
+        # The epoch's one wait for the device.
+        between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
     loss = state.objective.loss.combine(between, within).loss
     return {"loss": loss, "between": between, "within": within}
 
