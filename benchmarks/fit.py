@@ -190,24 +190,34 @@ def matrix_products(X, y, hidden, batch, epochs):
     return run
 
 
-def scikit_learn(X, y, hidden, batch, epochs):
-    """MLPClassifier in float32."""
-    model = MLPClassifier(
+def scikit_learn_model(hidden, batch, epochs):
+    """MLPClassifier that trains for all its epochs."""
+    return MLPClassifier(
         hidden, batch_size=batch, max_iter=epochs, tol=0, n_iter_no_change=10_000,
         learning_rate_init=RATE, random_state=0,
     )  # fmt: skip
-    return lambda: model.fit(X, y)
 
 
-def skorch(X, y, hidden, batch, epochs):
+def skorch_model(X, hidden, batch, epochs):
     """Skorch's classifier on the same module with cross-entropy and Adam."""
     from skorch import NeuralNetClassifier
 
-    model = NeuralNetClassifier(
+    return NeuralNetClassifier(
         Opaque, module__sizes=[X.shape[1], *hidden, 10], criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam, lr=RATE, batch_size=batch, max_epochs=epochs,
         train_split=None, verbose=0, iterator_train__shuffle=True,
     )  # fmt: skip
+
+
+def scikit_learn(X, y, hidden, batch, epochs):
+    """scikit-learn's MLP, in float32 as the rows are."""
+    model = scikit_learn_model(hidden, batch, epochs)
+    return lambda: model.fit(X, y)
+
+
+def skorch(X, y, hidden, batch, epochs):
+    """Skorch with its defaults otherwise."""
+    model = skorch_model(X, hidden, batch, epochs)
     return lambda: model.fit(X, y)
 
 
