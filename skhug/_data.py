@@ -77,9 +77,10 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return len(self._bounds())
+        return len(self.bounds())
 
-    def _bounds(self) -> list[tuple[int, int]]:
+    def bounds(self) -> list[tuple[int, int]]:
+        """First row and end of each batch, in the order of an epoch."""
         n = len(self.X)
         starts = list(range(0, n, self.batch_size))
         if len(starts) > 1 and n - starts[-1] == 1:
@@ -92,7 +93,7 @@ class Batches:
         ``coef`` are the rows' coefficients in the within-class sum: means over the classes of a
         batch of weighted means over their rows.
         """
-        bounds = self._bounds()
+        bounds = self.bounds()
         if len(bounds) == 1:  # the order of a full batch is of no consequence
             order, batch, y = None, torch.zeros_like(self.y), self.y
             weight = self.sample_weight
@@ -101,7 +102,7 @@ class Batches:
             batch = torch.arange(len(order), device=order.device) // self.batch_size
             batch.clamp_(max=len(bounds) - 1)
             y, weight = self.y[order], self.sample_weight[order]
-        coef = _epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
+        coef = epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
         if order is None:
             yield self.X, y, coef
             return
@@ -119,7 +120,7 @@ class Batches:
             start = stop
 
 
-def _epoch_coefficients(
+def epoch_coefficients(
     batch: Tensor, y: Tensor, weight: Tensor, class_weight: Tensor, n_batches: int
 ) -> Tensor:
     """Coefficients of all batches of an epoch in one pass.

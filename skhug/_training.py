@@ -134,6 +134,11 @@ class Objective(nn.Module):
         self._kernel = find_kernel(self)
 
     @property
+    def fixed_between(self) -> Tensor | None:
+        """The between-class term of fixed proxies; None where they are learned."""
+        return self._fixed_between
+
+    @property
     def has_kernel(self) -> bool:
         """Whether a kernel writes the gradients, so that nothing is left to autograd."""
         return self._kernel is not None

@@ -87,16 +87,16 @@ def within_sum(
     return WithinGradients(coef @ cost, _tangent(in_z, z, norm), in_proxies)
 
 
-def pull_sum(
+def pull_features(
     features: Tensor, own: Tensor, coef: Tensor, measure: Any, softness: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum and the features' gradient for a measure that only pulls.
+    """Return the rows' costs and the features' gradient for a measure that only pulls.
 
     ``own`` of shape (batch, n_components) are the rows' unit proxies, which stay where they are.
     """
     z, norm = _project(features, softness)
     cost, push = pull_rows(z, own, coef, measure)
-    return coef @ cost, _tangent(push, z, norm)
+    return cost, _tangent(push, z, norm)
 
 
 def pull_rows(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, Tensor]:

@@ -182,7 +182,7 @@ class FlatStepper:
     """Steps an optimizer specification over segments and holds its state."""
 
     def __init__(self, spec: AdamW | SGD, segments: list[Segment]) -> None:
-        self._spec = spec
+        self.spec = spec
         self._segments = segments
         self._states = [spec.init(segment) for segment in segments]
         # On the device, where a fused kernel reads it without waiting.
@@ -193,7 +193,7 @@ class FlatStepper:
         """Update every segment at ``factor`` times its learning rate."""
         self._count.add_(self._one)
         for segment, state in zip(self._segments, self._states, strict=True):
-            self._spec.step(segment, state, factor * segment.learning_rate, self._count)
+            self.spec.step(segment, state, factor * segment.learning_rate, self._count)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, not copied."""
