@@ -139,7 +139,7 @@ def sphere_pull(
     def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         length = raw.new_ones(len(raw), 1)
         z, norm = torch._weight_norm_interface(raw, length, 0)
-        cost, push = pull_rows(z, own, coef, measure)
+        cost, push, _ = pull_rows(z, own, coef, measure)
         g, _ = _normalize_backward(push, raw, length, norm, 0)
         return cost, g
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from skhug._sphere import project, tangent
 
 # Pairs nearer than this (squared distance) lose digits in 2 - 2 cos and are computed directly.
 _NEAR = 0.05
@@ -41,42 +42,68 @@ class PairSum(torch.autograd.Function):
 
 def pair_sum(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """Return the sum over ordered pairs and its gradient in the points, which need not be unit."""
-    norm = points.norm(dim=1, keepdim=True).clamp_min(torch.finfo(points.dtype).tiny)
-    u = points / norm
-    total = u.new_zeros(())
-    gradient = torch.zeros_like(u)
-    for rows, columns in _tiles(len(u)):
-        squared = _squared_distances(u[rows], u[columns])
-        if rows == columns:
-            squared.fill_diagonal_(math.inf)  # a point is no pair with itself
-        near = _near_pairs(squared)
-        value, slope = kernel(squared)
-        if near is not None:
-            difference = u[rows][near[0]] - u[columns][near[1]]
-            value[near], near_slope = kernel(difference.square().sum(1))
-            slope[near] = 0
-        total += value.sum() if rows == columns else 2 * value.sum()
-        # Up to a multiple of the point itself, which the tangent projection below takes away.
-        gradient[rows].addmm_(slope, u[columns], alpha=-4)
-        if rows != columns:
-            gradient[columns].addmm_(slope.T, u[rows], alpha=-4)
-        if near is not None:
-            push = 4 * near_slope[:, None] * difference
-            gradient[rows].index_add_(0, near[0], push)
-            if rows != columns:
-                gradient[columns].index_add_(0, near[1], push, alpha=-1)
-    radial = (gradient * u).sum(1, keepdim=True)
-    return total, gradient.addcmul_(u, radial, value=-1).div_(norm)
+    u, inverse = project(points)
+    if len(u) <= _TILE:
+        total, gradient = _diagonal_tile(u, kernel)
+    else:
+        total, gradient = u.new_zeros(()), torch.zeros_like(u)
+        for rows, columns in _tiles(len(u)):
+            if rows == columns:
+                value, push = _diagonal_tile(u[rows], kernel)
+                gradient[rows] += push
+            else:
+                value = _tile(u[rows], u[columns], kernel, gradient[rows], gradient[columns])
+            total += value
+    return total, tangent(gradient, u, inverse)
+
+
+def _diagonal_tile(u: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Sum over the ordered pairs of some points, and its gradient in them.
+
+    Gradients are those up to a multiple of the point itself, which the tangent projection takes
+    away.
+    """
+    squared = _squared_distances(u, u)
+    squared.fill_diagonal_(math.inf)  # a point is no pair with itself
+    near = _near_pairs(squared)
+    value, slope = kernel(squared)
+    if near is None:
+        return value.sum(), torch.mm(slope, u).mul_(-4)
+    push = _mend(u, u, near, kernel, value, slope)
+    gradient = torch.mm(slope, u).mul_(-4)
+    return value.sum(), gradient.index_add_(0, near[0], push)
+
+
+def _tile(a: Tensor, b: Tensor, kernel: Kernel, in_a: Tensor, in_b: Tensor) -> Tensor:
+    """Sum over the ordered pairs between two sets of points; adds its gradients in place."""
+    squared = _squared_distances(a, b)
+    near = _near_pairs(squared)
+    value, slope = kernel(squared)
+    if near is not None:
+        push = _mend(a, b, near, kernel, value, slope)
+        in_a.index_add_(0, near[0], push)
+        in_b.index_add_(0, near[1], push, alpha=-1)
+    in_a.addmm_(slope, b, alpha=-4)
+    in_b.addmm_(slope.T, a, alpha=-4)
+    return 2 * value.sum()
+
+
+def _mend(
+    a: Tensor, b: Tensor, near: tuple[Tensor, Tensor], kernel: Kernel, value: Tensor, slope: Tensor
+) -> Tensor:
+    """Put right the values of near pairs by direct differences; return their pushes on a.
+
+    Their slopes are set to 0.
+    """
+    difference = a[near[0]] - b[near[1]]
+    value[near], near_slope = kernel(difference.square().sum(1))
+    slope[near] = 0
+    return 4 * near_slope[:, None] * difference
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     two = a.new_full((), 2.0).expand(len(a), len(b))
     return torch.addmm(two, a, b.T, alpha=-2).clamp_min_(0)
-
-
-def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
-    cuts = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
-    return ((rows, columns) for i, rows in enumerate(cuts) for columns in cuts[i:])
 
 
 def _near_pairs(squared: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -115,14 +142,9 @@ def riesz_kernel(s: float, floor: float) -> Kernel:
     return {0: logarithmic, 2: inverse_square}.get(s, power)
 
 
-def unit(points: Tensor) -> Tensor:
-    """Unit rows, in at least float32."""
-    return F.normalize(widened(points), dim=-1)
-
-
-def widened(points: Tensor) -> Tensor:
-    """Points in at least float32: bfloat16 and float16 carry too few digits for distances."""
-    return points.float() if points.dtype in (torch.bfloat16, torch.float16) else points
+def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
+    cuts = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+    return ((rows, columns) for i, rows in enumerate(cuts) for columns in cuts[i:])
 
 
 def smallest_distance(points: Tensor) -> Tensor:

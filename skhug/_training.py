@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from skhug._data import Batches
 from skhug._device import free_memory, to_numpy
 from skhug._kernels import find_kernel
-from skhug._pairs import widened
+from skhug._sphere import widened
 from skhug._within import within_sum
 from skhug.encoders import SphereEncoder
 from skhug.losses import HUGLoss, HUGLossTerms
@@ -65,12 +65,12 @@ class Objective(nn.Module):
 
     def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
         """Return the loss of prepared rows, summed with their coefficients."""
-        raw = self.encoder.body(X)
-        within = self.loss.within(raw, self.proxies, y, coef, self.encoder.softness)
-        between = self._fixed_between
-        if between is None:
-            between = self.loss.uniformity.between(self.proxies)
-        return self.loss.combine(between, within)
+        terms = self.loss.terms(
+            widened(self.encoder.body(X)), self.proxies, y, coef, self.encoder.softness
+        )
+        if self._fixed_between is None:
+            return terms
+        return self.loss.combine(self._fixed_between, terms.within)
 
     def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         """Set the parameters' gradients for a batch; return its (between, within).
@@ -106,9 +106,9 @@ class Objective(nn.Module):
             within += self._backward_within(*part)
         between = self._fixed_between
         if between is None:
-            between = self.loss.uniformity.between(self.proxies)
-            (self.loss.alpha * between).backward()
-        return between.detach(), within
+            between, push = self.loss.uniformity.between_gradient(self.proxies.detach())
+            self.proxies.grad.add_(push, alpha=self.loss.alpha)
+        return between, within
 
     def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
         """Add the gradients of some rows' within-class sum; return the sum."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
+
+from skhug._sphere import project, tangent
 
 
 class WithinGradients(NamedTuple):
@@ -72,19 +76,34 @@ def within_sum(
     attached : bool
         Whether to return the proxies' gradient.
     """
-    z, norm = _project(features, softness)
-    own, own_norm = _project(proxies.index_select(0, labels), 0.0)
-    cost, push = pull_rows(z, own, coef, measure)
-    in_z, in_proxies = push, None
+    z, inverse = project(features, softness)
+    own, gradient_in_proxies = _own_proxies(proxies, labels)
+    cost, push, radial = pull_rows(z, own, coef, measure)
+    in_proxies = gradient_in_proxies(-push) if attached else None
+    if softness:  # z is shorter than 1
+        radial = None
     if measure.repulsion > 0:
-        nearest, in_z, in_proxies = _repel(z, proxies, labels, coef, measure, attached)
-        cost = cost + measure.repulsion * nearest
-        in_z = in_z + push
-    if attached:
-        if in_proxies is None:
-            in_proxies = torch.zeros_like(proxies)
-        in_proxies.index_add_(0, labels, _tangent(push, own, own_norm), alpha=-1)
-    return WithinGradients(coef @ cost, _tangent(in_z, z, norm), in_proxies)
+        nearest, away, of_proxies = _repel(z, proxies, labels, coef, measure, attached)
+        cost, push, radial = cost + measure.repulsion * nearest, push + away, None
+        if attached:
+            in_proxies += of_proxies
+    return WithinGradients(coef @ cost, tangent(push, z, inverse, radial), in_proxies)
+
+
+def _own_proxies(proxies: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Each row's unit proxy, and the function from gradients in these to that in the proxies.
+
+    What is normalised is the fewer: the proxies or the rows.
+    """
+    if len(proxies) <= len(labels):
+        w, inverse = project(proxies)
+        return w.index_select(0, labels), lambda push: tangent(
+            torch.zeros_like(w).index_add_(0, labels, push), w, inverse
+        )
+    own, inverse = project(proxies.index_select(0, labels))
+    return own, lambda push: torch.zeros_like(proxies).index_add_(
+        0, labels, tangent(push, own, inverse)
+    )
 
 
 def pull_features(
@@ -94,41 +113,31 @@ def pull_features(
 
     ``own`` of shape (batch, n_components) are the rows' unit proxies, which stay where they are.
     """
-    z, norm = _project(features, softness)
-    cost, push = pull_rows(z, own, coef, measure)
-    return cost, _tangent(push, z, norm)
+    z, inverse = project(features, softness)
+    cost, push, _ = pull_rows(z, own, coef, measure)
+    return cost, tangent(push, z, inverse)
 
 
-def pull_rows(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, Tensor]:
-    """Cost of each row, and the gradient of their sum in z."""
+def pull_rows(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Cost of each row, the gradient of their sum in z, and its product with z on the sphere."""
     difference = z - own
-    cost, slope = measure.pull((difference * difference).sum(1))
-    return cost, (2 * slope * coef)[:, None] * difference
-
-
-def _project(points: Tensor, softness: float) -> tuple[Tensor, Tensor]:
-    norm = torch.linalg.vector_norm(points, dim=1, keepdim=True)
-    if softness:
-        norm = (norm * norm + softness).sqrt_()
-    norm = norm.clamp_min_(torch.finfo(points.dtype).tiny)
-    return points / norm, norm
-
-
-def _tangent(gradient: Tensor, z: Tensor, norm: Tensor) -> Tensor:
-    """Gradient in x of ``z = x / norm(x)`` from the gradient in z, soft norm or not."""
-    return torch.addcmul(gradient, z, (gradient * z).sum(1, keepdim=True), value=-1).div_(norm)
+    squared = vecdot(difference, difference)
+    cost, slope = measure.pull(squared)
+    pull = slope * coef
+    # Unit vectors: (z - w) . z = |z - w|^2 / 2.
+    return cost, (2 * pull).unsqueeze(-1) * difference, pull * squared
 
 
 def _repel(
     z: Tensor, proxies: Tensor, labels: Tensor, coef: Tensor, measure: Any, attached: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Smooth maximum of each row's cosines to the other proxies, by log-sum-exp; gradients."""
-    w, norm = _project(proxies, 0.0)
+    w, inverse = project(proxies)
     scale = measure.repulsion_scale
     scaled = (scale * z) @ w.T  # (batch, n_classes)
     scaled.scatter_(1, labels[:, None], -math.inf)
     total = scaled.logsumexp(1)
     nearest = (total - math.log(len(w) - 1)) / scale
     share = scaled.sub_(total[:, None]).exp_().mul_((measure.repulsion * coef)[:, None])
-    in_proxies = _tangent(share.T @ z, w, norm) if attached else None
+    in_proxies = tangent(share.T @ z, w, inverse) if attached else None
     return nearest, share @ w, in_proxies

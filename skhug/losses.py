@@ -6,13 +6,13 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skhug._pairs import widened
-from skhug._within import WithinSum
+from skhug._sphere import widened
+from skhug._within import WithinSum, within_sum
 from skhug.uniformity import (
     MGD,
     MHE,
@@ -39,7 +39,10 @@ __all__ = [
 
 
 def class_mean_coefficients(
-    labels: Tensor, sample_weight: Tensor | None = None, class_weight: Tensor | None = None
+    labels: Tensor,
+    sample_weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    n_classes: int | None = None,
 ) -> Tensor:
     """Row coefficients whose weighted sum is a mean over classes of means over their rows.
 
@@ -51,6 +54,8 @@ def class_mean_coefficients(
         Weights inside a class's mean, non-negative. A class with no weight is absent.
     class_weight : Tensor of shape (n_classes,), optional
         Weights of the classes' means, of mean 1; ones by default.
+    n_classes : int, optional
+        Number of classes, which makes it faster where they are few.
 
     Returns
     -------
@@ -68,15 +73,22 @@ def class_mean_coefficients(
     """
     if sample_weight is None:
         sample_weight = torch.ones(labels.shape, device=labels.device)
-    ordered, order = labels.sort()
-    starts = torch.ones_like(ordered)
-    starts[1:] = ordered[1:] != ordered[:-1]
-    segment = torch.empty_like(order)
-    segment[order] = starts.cumsum(0) - 1  # the classes of this batch, numbered from 0
-    totals = torch.zeros_like(sample_weight).index_add_(0, segment, sample_weight)
-    present = (totals > 0).sum()
-    coef = sample_weight / totals[segment].clamp_min(torch.finfo(totals.dtype).tiny) / present
+    totals = _class_totals(labels, sample_weight, n_classes)
+    share = sample_weight / totals.clamp_min_(torch.finfo(totals.dtype).tiny)
+    # The rows' shares of a class that is present add up to 1.
+    coef = share / share.sum()
     return coef if class_weight is None else coef * class_weight[labels]
+
+
+def _class_totals(labels: Tensor, weight: Tensor, n_classes: int | None) -> Tensor:
+    """Each row's sum of weights over its class."""
+    if n_classes is None or n_classes > 8 * len(labels):  # number the classes of this batch
+        ordered, order = labels.sort()
+        starts = torch.zeros_like(ordered)
+        starts[1:] = ordered[1:] != ordered[:-1]
+        labels, n_classes = torch.empty_like(order).index_copy_(0, order, starts.cumsum(0)), None
+    totals = weight.new_zeros(n_classes or len(labels)).index_add_(0, labels, weight)
+    return totals.index_select(0, labels)
 
 
 def within_class_energy(
@@ -122,9 +134,10 @@ def within_class_energy(
     >>> within_class_energy(torch.eye(2), torch.tensor([1, 0]), torch.eye(2), s=-2)
     tensor(2.)
     """
-    return HUGLoss(MHE(s_within=s)).within(
-        *_widened(embeddings, proxies), labels, _coefficients(embeddings, labels, sample_weight)
-    )
+    _check_shapes(embeddings, labels, proxies)
+    coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
+    embeddings, proxies = _widened(embeddings, proxies)
+    return HUGLoss(MHE(s_within=s)).within(embeddings, proxies, labels, coef)
 
 
 class HUGLossTerms(NamedTuple):
@@ -208,10 +221,23 @@ class HUGLoss(nn.Module):
             If the shapes do not fit one another.
         """
         _check_shapes(embeddings, labels, proxies)
-        coef = _coefficients(embeddings, labels, sample_weight)
+        coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
         embeddings, proxies = _widened(embeddings, proxies)
-        within = self.within(embeddings, proxies, labels, coef)
-        return self.combine(self.uniformity.between(proxies), within)
+        return self.terms(embeddings, proxies, labels, coef)
+
+    def terms(
+        self,
+        embeddings: Tensor,
+        proxies: Tensor,
+        labels: Tensor,
+        coef: Tensor,
+        softness: float = 0.0,
+    ) -> HUGLossTerms:
+        """Return the terms with given row coefficients; both are normalised here.
+
+        A ``softness`` above 0 projects embeddings to ``x / sqrt(|x|^2 + softness)`` instead.
+        """
+        return HUGLossTerms(*_FusedTerms.apply(embeddings, proxies, labels, coef, self, softness))
 
     def within(
         self,
@@ -221,10 +247,7 @@ class HUGLoss(nn.Module):
         coef: Tensor,
         softness: float = 0.0,
     ) -> Tensor:
-        """Return the within-class term with row coefficients; both are normalised here.
-
-        A ``softness`` above 0 projects embeddings to ``x / sqrt(|x|^2 + softness)`` instead.
-        """
+        """Return the within-class term alone: with fixed proxies the other is a constant."""
         # detached: alignment must not drag the proxies
         anchors = proxies if self.attached else proxies.detach()
         return WithinSum.apply(embeddings, anchors, labels, coef, self.uniformity, softness)
@@ -238,17 +261,67 @@ class HUGLoss(nn.Module):
         return f"{self.uniformity}, alpha={self.alpha}, beta={self.beta}, attached={self.attached}"
 
 
+class _FusedTerms(torch.autograd.Function):
+    """(loss, between, within), with the gradients of both terms from the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        proxies: Tensor,
+        labels: Tensor,
+        coef: Tensor,
+        loss: HUGLoss,
+        softness: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        learned, measure = ctx.needs_input_grad[1], loss.uniformity
+        within = within_sum(
+            features, proxies, labels, coef, measure, softness, attached=loss.attached and learned
+        )
+        if learned:
+            between, push = measure.between_gradient(proxies)
+        else:
+            between, push = measure.between(proxies), None
+        ctx.save_for_backward(within.features, within.proxies, push)
+        ctx.weights = loss.alpha, loss.beta
+        ctx.set_materialize_grads(False)
+        return loss.alpha * between + loss.beta * within.value, between, within.value
+
+    @staticmethod
+    def backward(
+        ctx: Any, of_loss: Tensor | None, of_between: Tensor | None, of_within: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        features, attached, push = ctx.saved_tensors
+        alpha, beta = ctx.weights
+        to_between = _total(of_loss, alpha, of_between)
+        to_within = _total(of_loss, beta, of_within)
+        in_proxies = None
+        if push is not None:
+            in_proxies = push * to_between
+            if attached is not None:
+                in_proxies = in_proxies.add_(attached * to_within)
+        return features * to_within, in_proxies, None, None, None, None
+
+
+def _total(of_loss: Tensor | None, weight: float, of_term: Tensor | None) -> Tensor | float:
+    """Gradient that reaches a term: by way of the loss and directly."""
+    total = 0.0 if of_loss is None else weight * of_loss
+    return total if of_term is None else total + of_term
+
+
 def _widened(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one dtype, at least float32."""
     embeddings = widened(embeddings)
     return embeddings, proxies.to(embeddings.dtype)
 
 
-def _coefficients(embeddings: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+def _coefficients(
+    embeddings: Tensor, labels: Tensor, sample_weight: Tensor | None, n_classes: int
+) -> Tensor:
     dtype = widened(embeddings[:0]).dtype
-    if sample_weight is not None:
-        sample_weight = sample_weight.to(dtype)
-    return class_mean_coefficients(labels, sample_weight).to(dtype)
+    if sample_weight is None:
+        sample_weight = torch.ones(labels.shape, dtype=dtype, device=labels.device)
+    return class_mean_coefficients(labels, sample_weight.to(dtype), n_classes=n_classes)
 
 
 def _check_shapes(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> None:

@@ -16,7 +16,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skhug._pairs import PairSum, riesz_kernel, smallest_distance, softening, unit, widened
+from skhug._pairs import PairSum, pair_sum, riesz_kernel, smallest_distance, softening
+from skhug._sphere import unit, widened
 
 __all__ = [
     "MGD",
@@ -181,6 +182,12 @@ def _subset(points: Tensor) -> Tensor:
     return points[drawn[:_EXACT_POINTS].to(points.device)]
 
 
+def _energy_gradient(points: Tensor, s: float) -> tuple[Tensor, Tensor]:
+    """:func:`hyperspherical_energy` and its gradient."""
+    total, gradient = pair_sum(points, riesz_kernel(s, softening(points)))
+    return total / len(points), gradient.div_(len(points))
+
+
 class Uniformity(BaseEstimator):
     """Base of the measures: what all of them do with the samples.
 
@@ -192,6 +199,25 @@ class Uniformity(BaseEstimator):
     def between(self, proxies: Tensor) -> Tensor:
         """Return what the classes' proxies pay for being close; lower is more uniform."""
         raise NotImplementedError
+
+    def between_gradient(self, proxies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``between`` and its gradient in the proxies, without a trace in autograd.
+
+        Parameters
+        ----------
+        proxies : Tensor of shape (n_classes, n_components)
+            Normalised here.
+
+        Returns
+        -------
+        between : scalar Tensor
+        gradient : Tensor of shape (n_classes, n_components)
+        """
+        with torch.enable_grad():
+            leaf = proxies.detach().requires_grad_()
+            value = self.between(leaf)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        return value.detach(), gradient
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return ``between`` of proxies that are not trained, at a cost flat in their number.
@@ -244,6 +270,10 @@ class MHE(Uniformity):
         smooth maximum of its cosines to them, part of the within-class term. Non-negative.
     repulsion_scale : float, default=10.0
         Sharpness of that smooth maximum, positive.
+    n_sampled : int, optional
+        Proxies drawn a step, at least 2, whose pairs alone estimate the energy, without bias: a
+        step's cost then does not grow with the square of the classes. They are drawn from
+        torch's global generator, which ``fit`` seeds and restores. By default all proxies.
 
     References
     ----------
@@ -262,21 +292,48 @@ class MHE(Uniformity):
         s_within: float = -2.0,
         repulsion: float = 0.0,
         repulsion_scale: float = 10.0,
+        n_sampled: int | None = None,
     ) -> None:
         self.s = s
         self.s_within = s_within
         self.repulsion = repulsion
         self.repulsion_scale = repulsion_scale
+        self.n_sampled = n_sampled
 
     def between(self, proxies: Tensor) -> Tensor:
-        """Return the energy a class, ``hyperspherical_energy(proxies, s)``."""
-        return hyperspherical_energy(proxies, self.s)
+        """Return the energy a class, ``hyperspherical_energy(proxies, s)``, or its estimate."""
+        drawn = self._draw(len(proxies), proxies.device)
+        if drawn is None:
+            return hyperspherical_energy(proxies, self.s)
+        return _pairs_a_class(proxies, drawn) * hyperspherical_energy(proxies[drawn], self.s)
+
+    def between_gradient(self, proxies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the energy a class, or its estimate, and its gradient."""
+        drawn = self._draw(len(proxies), proxies.device)
+        if drawn is None:
+            return _energy_gradient(proxies, self.s)
+        value, of_drawn = _energy_gradient(proxies[drawn], self.s)
+        scale = _pairs_a_class(proxies, drawn)
+        gradient = torch.zeros_like(proxies).index_copy_(0, drawn, of_drawn.mul_(scale))
+        return scale * value, gradient
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return the energy a class: exact up to 4,096 classes, beyond an unbiased estimate."""
         subset = _subset(proxies)
-        partners = (len(proxies) - 1) / (len(subset) - 1)
-        return partners * hyperspherical_energy(subset, self.s)
+        return _pairs_a_class(proxies, subset) * hyperspherical_energy(subset, self.s)
+
+    def _draw(self, n_proxies: int, device: torch.device) -> Tensor | None:
+        """Indices of a step's proxies; None for all of them."""
+        if self.n_sampled is None or self.n_sampled >= n_proxies:
+            return None
+        if self.n_sampled < 2:
+            raise ValueError(f"n_sampled={self.n_sampled!r}: a pair takes 2 proxies or more.")
+        return torch.randperm(n_proxies, device=device)[: self.n_sampled]
+
+
+def _pairs_a_class(proxies: Tensor, subset: Tensor) -> float:
+    """How many partners a proxy has among all, for one that it has in a subset."""
+    return (len(proxies) - 1) / (len(subset) - 1)
 
 
 class MHS(Uniformity):

@@ -13,8 +13,7 @@ PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
     {
         "_version",
-        "_within",
-        "_pairs",
+        "_sphere",
         "_device",
         "_callbacks",
         "_scaling",
@@ -22,6 +21,7 @@ LAYERS = [
         "_calibration",
         "metrics",
     },
+    {"_pairs", "_within"},
     {"uniformity"},
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels"},

@@ -124,3 +124,50 @@ def test_measures_are_cloned_with_their_parameters(measure):
 def test_wrong_parameters_are_explained(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("s", [0, 2])
+def test_sampled_energy_is_unbiased_in_value_and_gradient(s, monkeypatch):
+    points = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    orders = [torch.tensor(order) for order in itertools.permutations(range(7))]
+    draws = iter(orders)
+    monkeypatch.setattr(torch, "randperm", lambda n, device: next(draws))
+    values, slopes = zip(
+        *(MHE(s=s, n_sampled=3).between_gradient(points) for _ in orders), strict=True
+    )
+    exact, slope = MHE(s=s).between_gradient(points)
+    assert torch.stack(values).std() > 0.01 * exact.abs()
+    torch.testing.assert_close(torch.stack(values).mean(), exact)  # over every possible draw
+    torch.testing.assert_close(torch.stack(slopes).mean(0), slope)
+
+
+def test_sampled_energies_differ_from_step_to_step_and_repeat_with_the_seed(points):
+    def energies():
+        torch.manual_seed(0)
+        return [float(MHE(n_sampled=5).between(points.detach())) for _ in range(3)]
+
+    first = energies()
+    assert len(set(first)) == 3
+    assert energies() == first
+
+
+def test_sampling_all_points_is_exact(points):
+    got, expected = MHE(n_sampled=1000).between_gradient(points), MHE().between_gradient(points)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("measure", [MHE(), MHE(n_sampled=5), MHS(), MGD()], ids=repr)
+def test_the_gradient_between_classes_equals_autograds(measure, points):
+    leaf = points.detach().clone().requires_grad_()
+    torch.manual_seed(0)
+    measure.between(leaf).backward()
+    torch.manual_seed(0)
+    value, gradient = measure.between_gradient(points)
+    torch.manual_seed(0)
+    torch.testing.assert_close(value, measure.between(points))
+    torch.testing.assert_close(gradient, leaf.grad)
+
+
+def test_a_sample_of_one_proxy_is_refused(points):
+    with pytest.raises(ValueError, match="2 proxies"):
+        MHE(n_sampled=1).between(points)
