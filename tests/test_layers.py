@@ -17,6 +17,8 @@ LAYERS = [
         "_pairs",
         "_device",
         "_callbacks",
+        "_codes",
+        "_nearest",
         "_scaling",
         "_validation",
         "_calibration",
