@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["nearest", "row_blocks"]
 
-# Proxies compared at once with a large block of rows, and cosines held where rows are few:
-# 4 MiB in float32, which stays in a core's cache.
-_BLOCK_PROXIES = 512
+# Rows compared at once, and the cosines that they make with a block of proxies: 4 MiB in float32,
+# which stays in a core's cache.
+_BLOCK_ROWS = 2048
 _BLOCK_COSINES = 1 << 20
 # On an accelerator large blocks pay.
 _LAUNCH_FACTOR = 64
@@ -33,7 +34,13 @@ def nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     index : Tensor of shape (n,)
         Of that proxy, the first of those at equal distance, int64.
     """
-    size = max(_BLOCK_PROXIES, _BLOCK_COSINES // max(len(embeddings), 1))
+    blocks = [_nearest(rows, proxies) for rows in embeddings.split(_BLOCK_ROWS)]
+    cosine, index = zip(*blocks, strict=True)
+    return torch.cat(cosine), torch.cat(index)
+
+
+def _nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
+    size = _BLOCK_COSINES // len(embeddings)
     if embeddings.device.type != "cpu":
         size *= _LAUNCH_FACTOR
     best, index = (embeddings @ proxies[:size].T).max(1)
@@ -47,6 +54,6 @@ def nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     return best, index
 
 
-def row_blocks(embeddings: Tensor, n_classes: int) -> tuple[Tensor, ...]:
+def row_blocks(rows: Tensor, n_classes: int) -> tuple[Tensor, ...]:
     """Cut rows into blocks whose cosines to all the classes take little memory."""
-    return embeddings.split(max(1, _WIDE_COSINES // n_classes))
+    return rows.split(max(1, _WIDE_COSINES // n_classes))
