@@ -60,7 +60,7 @@ class Objective(nn.Module):
         self._fixed_between = None
         if not learned:
             with torch.no_grad():
-                self._fixed_between = loss.uniformity.between(self.proxies)
+                self._fixed_between = loss.uniformity.between_fixed(self.proxies)
 
     def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
         """Return the loss of prepared rows, summed with their coefficients."""
