@@ -101,7 +101,8 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         labels : ndarray of shape (n_samples,)
             Taken from ``classes_``. Memory does not grow with the number of classes.
         """
-        return self.classes_[self._nearest(X, itemgetter(1))]
+        index = self._nearest(X, itemgetter(1))
+        return self.classes_[index]
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return how near each row is to any class: low where it belongs to none of them.
