@@ -12,6 +12,9 @@ from torch import Tensor
 
 __all__ = ["Batches", "Rows", "split_rows"]
 
+# Rows gathered at once: a share of a core's cache.
+_GATHER_BYTES = 1 << 18
+
 
 class Rows(NamedTuple):
     """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
@@ -74,9 +77,10 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return len(self._bounds())
+        return len(self.bounds())
 
-    def _bounds(self) -> list[tuple[int, int]]:
+    def bounds(self) -> list[tuple[int, int]]:
+        """First row and end of each batch, in the order of an epoch."""
         n = len(self.X)
         starts = list(range(0, n, self.batch_size))
         if len(starts) > 1 and n - starts[-1] == 1:
@@ -89,7 +93,7 @@ class Batches:
         ``coef`` are the rows' coefficients in the within-class sum: means over the classes of a
         batch of weighted means over their rows.
         """
-        bounds = self._bounds()
+        bounds = self.bounds()
         if len(bounds) == 1:  # the order of a full batch is of no consequence
             order, batch, y = None, torch.zeros_like(self.y), self.y
             weight = self.sample_weight
@@ -98,18 +102,25 @@ class Batches:
             batch = torch.arange(len(order), device=order.device) // self.batch_size
             batch.clamp_(max=len(bounds) - 1)
             y, weight = self.y[order], self.sample_weight[order]
-        coef = _epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
+        coef = epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
         if order is None:
             yield self.X, y, coef
             return
         sizes = [stop - start for start, stop in bounds]
-        for rows, labels, share in zip(
-            order.split(sizes), y.split(sizes), coef.split(sizes), strict=True
-        ):
-            yield self.X.index_select(0, rows), labels, share
+        yield from zip(self._gather(order, sizes), y.split(sizes), coef.split(sizes), strict=True)
+
+    def _gather(self, order: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+        """Yield the rows of each batch, those of several small ones gathered in one call."""
+        batch_bytes = self.X[0].nbytes * self.batch_size
+        group = max(1, _GATHER_BYTES // max(batch_bytes, 1))
+        start = 0
+        for i in range(0, len(sizes), group):
+            stop = start + sum(sizes[i : i + group])
+            yield from self.X.index_select(0, order[start:stop]).split(sizes[i : i + group])
+            start = stop
 
 
-def _epoch_coefficients(
+def epoch_coefficients(
     batch: Tensor, y: Tensor, weight: Tensor, class_weight: Tensor, n_batches: int
 ) -> Tensor:
     """Coefficients of all batches of an epoch in one pass.
