@@ -20,8 +20,7 @@ import time
 
 import numpy as np
 import torch
-from common import report
-from fit import interval
+from common import interval, report
 from torch import nn
 from torch.nn import functional as F
 
