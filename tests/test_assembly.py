@@ -1,0 +1,50 @@
+"""Objectives of many classes: fixed proxies of other classes cost a step nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from skhug import MLP, Learned
+from skhug._assembly import build_encoder, build_objective, step_flops
+from skhug._training import TrainingState
+from skhug.losses import MHE
+from skhug.optimizers import AdamW
+from skhug.proxies import random_proxies
+
+
+def objective_of(n_classes, proxies="optimal", encoder=None):
+    rows = np.random.RandomState(0).standard_normal((20, 5))
+    encoder = build_encoder(
+        MLP((8,)) if encoder is None else encoder,
+        None if encoder else 4,
+        n_classes,
+        rows,
+        np.ones(20),
+        torch.device("cpu"),
+        torch.float64,
+    )
+    points = random_proxies(n_classes, encoder.n_components, random_state=0)
+    return build_objective(encoder, points, proxies, MHE(), 1.0, 1.0)
+
+
+def test_operations_of_a_step_grow_with_learned_proxies_only():
+    assert step_flops(objective_of(10), 32) == step_flops(objective_of(500), 32)
+    learned = [step_flops(objective_of(n, Learned()), 32) for n in (10, 500)]
+    assert learned[1] - learned[0] == 6 * 32 * 490 * 4
+
+
+@pytest.mark.parametrize("encoder", [None, torch.nn.Linear(5, 4)], ids=["kernel", "autograd"])
+def test_a_step_never_reads_the_proxies_of_other_classes(encoder):
+    gradients = []
+    for rest in (0.5, float("nan")):
+        torch.manual_seed(0)
+        objective = objective_of(300, encoder=encoder)
+        objective.proxies.data[3:] = rest
+        state = TrainingState.start(
+            objective, AdamW(), 0, learning_rate=1e-3, proxy_learning_rate=1e-3, weight_decay=None
+        )
+        X = torch.linspace(-1, 1, 30, dtype=torch.float64).view(6, 5)
+        objective.gradients(X, torch.arange(6) % 3, torch.full((6,), 1 / 6).double())
+        gradients.append(torch.cat([segment.gradients for segment in state.segments]))
+    assert gradients[0].norm() > 0
+    assert torch.equal(*gradients)
