@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from skhug._device import FLOPS_A_FUNCTION, threads_for
+
 __all__ = ["fit_concentration", "log_probabilities"]
 
 # Where nothing is known: typical of real data sets, in logarithms.
@@ -32,8 +34,7 @@ def log_probabilities(cosines: Tensor, concentration: float, softening: float) -
         Falls with a power of the distance: of a softmax of cosines the tails are too thin, and
         measured log-losses higher.
     """
-    squared = (2 - 2 * cosines).clamp_min(0)
-    return torch.log_softmax(-concentration * torch.log(squared + softening), dim=1)
+    return torch.log_softmax(-concentration * torch.log(_squared(cosines) + softening), dim=1)
 
 
 def fit_concentration(cosines: Tensor, y: Tensor, weight: Tensor) -> tuple[float, float]:
@@ -52,17 +53,29 @@ def fit_concentration(cosines: Tensor, y: Tensor, weight: Tensor) -> tuple[float
     -------
     concentration, softening : float
     """
-    cosines, share = cosines.double(), weight.double() / weight.sum()
+    share = weight.double() / weight.sum()
+    squared = _squared(cosines.double())
 
     def penalised_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        theta = torch.tensor(parameters, device=cosines.device, requires_grad=True)
-        log_p = log_probabilities(cosines, theta[0].exp(), theta[1].exp())
+        concentration, softening = np.exp(parameters)
+        shifted = squared + softening
+        logarithm = shifted.log()
+        log_p = torch.log_softmax(-concentration * logarithm, dim=1)
         loss = -(share * log_p.gather(1, y[:, None])[:, 0]).sum()
-        loss.backward()
+        # The gradient in the logits, by hand: autograd takes twice the time of all of it.
+        error = log_p.exp_().mul_(share[:, None]).scatter_add_(1, y[:, None], -share[:, None])
+        sums = torch.stack([loss, error.mul(logarithm).sum(), error.div_(shifted).sum()])
+        value, by_logarithm, by_inverse = sums.tolist()
+        gradient = -concentration * np.array([by_logarithm, softening * by_inverse])
         away = parameters - _CENTRE
-        gradient = theta.grad.cpu().numpy() + 2 * _PENALTY * away
-        return loss.item() + _PENALTY * float(away @ away), gradient
+        return value + _PENALTY * float(away @ away), gradient + 2 * _PENALTY * away
 
-    result = minimize(penalised_loss, _CENTRE, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
+    with threads_for(FLOPS_A_FUNCTION * squared.numel(), squared.device):
+        result = minimize(penalised_loss, _CENTRE, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
     concentration, softening = np.exp(result.x).tolist()
     return concentration, softening
+
+
+def _squared(cosines: Tensor) -> Tensor:
+    """Squared distances of unit vectors."""
+    return (2 - 2 * cosines).clamp_min(0)
