@@ -77,10 +77,9 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return len(self.bounds())
+        return len(self._bounds())
 
-    def bounds(self) -> list[tuple[int, int]]:
-        """First row and end of each batch, in the order of an epoch."""
+    def _bounds(self) -> list[tuple[int, int]]:
         n = len(self.X)
         starts = list(range(0, n, self.batch_size))
         if len(starts) > 1 and n - starts[-1] == 1:
@@ -93,7 +92,7 @@ class Batches:
         ``coef`` are the rows' coefficients in the within-class sum: means over the classes of a
         batch of weighted means over their rows.
         """
-        bounds = self.bounds()
+        bounds = self._bounds()
         if len(bounds) == 1:  # the order of a full batch is of no consequence
             order, batch, y = None, torch.zeros_like(self.y), self.y
             weight = self.sample_weight

@@ -16,6 +16,8 @@ from torch import Tensor
 FLOAT64_ELEMENTS = 100_000
 # Floating-point operations of a training step below which a second thread costs more than it gives.
 _SINGLE_THREAD_FLOPS = 1e8
+# What a root or a logarithm counts as.
+FLOPS_A_FUNCTION = 25.0
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 

@@ -14,6 +14,7 @@ from skhug import _assembly as assembly
 from skhug._callbacks import EpochCallbacks
 from skhug._data import Batches, Rows
 from skhug._device import (
+    FLOPS_A_FUNCTION,
     draw_seed,
     resolve_device,
     resolve_dtype,
@@ -22,7 +23,7 @@ from skhug._device import (
     to_numpy,
     to_tensor,
 )
-from skhug._inference import embed, prepare
+from skhug._inference import device_of, embed, prepare
 from skhug._monitor import Monitor
 from skhug._parameters import default_batch_size, default_max_epochs, expand
 from skhug._training import Objective, Patience, TrainingState, train
@@ -83,7 +84,9 @@ def begin_fit(request: FitRequest) -> tuple[TrainingState, Batches, int]:
 def finish_fit(request: FitRequest, state: TrainingState) -> dict[str, Any]:
     """Return the fitted attributes of a trained state."""
     state.release()
-    return _fitted_attributes(request.estimator, request.task, state)
+    rows = request.task.rows.X
+    with threads_for(assembly.step_flops(state.objective, len(rows)), device_of(state.objective)):
+        return _fitted_attributes(request.estimator, request.task, state)
 
 
 def _begin(request: FitRequest, seed: int) -> tuple[TrainingState, Batches, int]:
@@ -176,7 +179,8 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     batch_size = estimator.batch_size
     if batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
-    X = prepare(objective.encoder, rows.X)
+    with threads_for(FLOPS_A_FUNCTION * rows.X.size, device_of(objective.encoder)):
+        X = prepare(objective.encoder, rows.X)
     y = to_tensor(rows.y, X.device)
     weight, class_weight = (to_tensor(a, X.device, X.dtype) for a in (rows.weight, class_weight))
     return Batches(X, y, weight, class_weight, batch_size)

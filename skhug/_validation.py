@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.metaestimators import _safe_split as split_fold
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "encode_labels",
     "fit_context",
     "input_attributes_kept_on_error",
+    "select_fit_params",
+    "split_fold",
 ]
 
 _FLOATS = (np.float64, np.float32)

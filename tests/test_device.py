@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import MLP, HUGClassifier, HUGEmbedder, Learned
+from skhug import MLP, HUGClassifier, HUGEmbedder, Learned, _calibration, _fitting, _training
 from skhug._device import (
     draw_seed,
     resolve_device,
@@ -111,3 +111,28 @@ def test_a_model_trained_on_cuda_pickles_to_numpy(digits):
     loaded = pickle.loads(pickle.dumps(model))
     assert not next(loaded.module_.parameters()).is_cuda
     np.testing.assert_allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
+
+
+def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, monkeypatch):
+    seen = {}
+
+    def watch(module, name):
+        function = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            seen[name] = torch.get_num_threads()
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(_fitting, "prepare")
+    watch(_training, "_train_epoch")
+    watch(_calibration, "minimize")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        HUGClassifier(max_epochs=1).fit(*iris)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"prepare": 1, "_train_epoch": 1, "minimize": 1}

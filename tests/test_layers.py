@@ -27,10 +27,10 @@ LAYERS = [
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels"},
     {"_parameters", "_training", "_inference", "_persistence"},
-    {"_assembly", "_monitor"},
+    {"_assembly", "_monitor", "_stacked"},
     {"_fitting"},
-    {"_base"},
-    {"classifier", "embedder"},
+    {"_base", "_ahead"},
+    {"classifier", "embedder", "model_selection"},
     {"__init__"},
 ]
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
