@@ -150,7 +150,7 @@ def test_statistics_read_slices_alone():
     X = np.ones((3000, 32, 32), np.uint8)
     sliced = Sliced(X)
     mean, std = channel_statistics(sliced, np.ones(3000), Layout((32, 32)))
-    assert sliced.largest <= 1024
+    assert sliced.largest <= 256
     assert (mean, std) == (1, 0)
 
 
@@ -197,6 +197,7 @@ def test_images_are_never_copied_as_floats():
         return original(self, images)
 
     model = HUGClassifier(ConvNet((2,)), max_epochs=1, batch_size=500, random_state=0)
+    model.fit(X[:8], y[:8])  # torch imports modules in the first backward pass
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NormalizeImages, "forward", forward)
         tracemalloc.start()  # sees NumPy's memory; torch's floats come from preparation
@@ -205,7 +206,7 @@ def test_images_are_never_copied_as_floats():
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < 2.5 * X.nbytes  # a float copy would be four times as large
+    assert peak < X.nbytes  # a float copy would be four times as large
     assert max(n for n, _ in prepared) == 500
     assert {dtype for _, dtype in prepared} == {torch.uint8}
 
