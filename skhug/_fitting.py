@@ -179,10 +179,15 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     batch_size = estimator.batch_size
     if batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
-    with threads_for(FLOPS_A_FUNCTION * rows.X.size, device_of(objective.encoder)):
-        X = prepare(objective.encoder, rows.X)
-    y = to_tensor(rows.y, X.device)
-    weight, class_weight = (to_tensor(a, X.device, X.dtype) for a in (rows.weight, class_weight))
+    encoder = objective.encoder
+    device, dtype = device_of(encoder), encoder.prepare.dtype
+    y = to_tensor(rows.y, device)
+    weight, class_weight = (to_tensor(a, device, dtype) for a in (rows.weight, class_weight))
+    if encoder.prepare.per_batch:
+        X = to_tensor(rows.X, device)
+        return Batches(X, y, weight, class_weight, batch_size, encoder.prepare)
+    with threads_for(FLOPS_A_FUNCTION * rows.X.size, device):
+        X = prepare(encoder, rows.X)
     return Batches(X, y, weight, class_weight, batch_size)
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from skhug._data import Batches
 from skhug._device import free_memory, to_numpy
 from skhug._kernels import find_kernel
+from skhug._modules import SphereEncoder
 from skhug._sphere import widened
 from skhug._within import within_sum
-from skhug.encoders import SphereEncoder
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.optimizers import (
     FlatStepper,
@@ -206,8 +206,8 @@ class TrainingState:
         if weight_decay is None:
             weight_decay = default_weight_decay(optimizer)
         parameters = [
-            (p, learning_rate, weight_decay if p.ndim > 1 else 0.0)
-            for p in objective.encoder.parameters()
+            (p, rate, weight_decay if p.ndim > 1 else 0.0)
+            for p, rate in objective.encoder.learning_rates(learning_rate)
         ]
         parameters.append((objective.proxies, proxy_learning_rate, 0.0))
         segments = flatten(parameters)
@@ -327,7 +327,7 @@ def _train_epoch(
     step = state.epoch * len(batches)
     # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
     with torch.inference_mode(state.by_hand):
-        between_sum, within_sum = sums = batches.X.new_zeros(2)
+        between_sum, within_sum = sums = state.objective.proxies.new_zeros(2)
         for X, y, coef in batches.epoch(state.generator):
             between, within = gradients(X, y, coef)
             between_sum += between
