@@ -108,7 +108,8 @@ def uniformity_between(x: Classwise, s: float = ENERGY) -> float:
 
 def uniformity_within(x: Classwise, s: float = WITHIN) -> float:
     """Mean over classes of the mean of ``||z_i - w_y||^-s``."""
-    return float(within_class_energy(x.embeddings, x.codes, _centres(x), s))
+    ones = torch.ones_like(x.embeddings[:, 0])  # their dtype is that of the coefficients
+    return float(within_class_energy(x.embeddings, x.codes, _centres(x), s, ones))
 
 
 def uniformity_gap(x: Classwise, s: float = ENERGY, s_within: float = WITHIN) -> float:

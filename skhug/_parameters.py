@@ -138,8 +138,8 @@ n_iter_no_change : int, default=10
 tol : float, default=1e-4
     How much better a score must be to count, 0 or more.
 track : sequence of str or callable, default=()
-    Measures of geometry for ``history_``, taken at the end of every epoch on at most 2,048 fixed
-    training rows (of at most 256 classes). Names of those in
+    Measures of geometry for ``history_``, taken at the end of every epoch on a fixed quarter of
+    the training rows, 512 to 2,048 of them, of at most 256 classes. Names of those in
     :func:`~skhug.metrics.geometry_report`, or ``"nc"`` for neural collapse: NC1 as
     ``within_class_variability`` and ``cdnv``, NC2 as ``equinorm`` and ``equiangularity``, NC3 as
     ``self_duality``, NC4 as ``ncc_agreement``. A callable takes ``(embeddings, labels,

@@ -14,8 +14,8 @@ from skhug._geometry import MEASURES
 from skhug._inference import device_of, embed
 from skhug._training import Objective
 
-# Rows measured at most, and of a class at least, where it has as many.
-SAMPLE_ROWS = 2048
+# A quarter of the rows is measured, between these bounds, and of a class at least as many.
+SAMPLE_ROWS = (512, 2048)
 _ROWS_PER_CLASS = 8
 
 # Names that stand for several.
@@ -64,18 +64,17 @@ def make_tracker(
 
 
 def sample_by_class(y: np.ndarray) -> np.ndarray:
-    """Choose at most 2,048 rows, spread evenly over the classes and inside each.
+    """Choose a quarter of the rows, 512 to 2,048, spread evenly over classes and inside each.
 
     With more than 256 classes some are left out, so that the others have enough rows to have a
     spread.
     """
     classes, counts = np.unique(y, return_counts=True)
-    most = SAMPLE_ROWS // _ROWS_PER_CLASS
-    if len(classes) > most:
-        chosen = np.linspace(0, len(classes) - 1, most).astype(int)
-    else:
-        chosen = np.arange(len(classes))
-    per_class = SAMPLE_ROWS // len(chosen)
+    least, most = SAMPLE_ROWS
+    n_rows = min(max(len(y) // 4, _ROWS_PER_CLASS * len(classes), least), most)
+    n_chosen = min(len(classes), n_rows // _ROWS_PER_CLASS)
+    chosen = np.linspace(0, len(classes) - 1, n_chosen).astype(int)
+    per_class = n_rows // n_chosen
     by_class = np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1])
     parts = [by_class[c] for c in chosen]
     return np.concatenate(
