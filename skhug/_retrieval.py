@@ -279,26 +279,27 @@ def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[s
 
 
 def _recall(search: Search, k: int) -> Measure:
-    return Measure(search.check_k(k), lambda found: found.hits[:, :k].any(1))
+    search.check_k(k)
+    return Measure(lambda r: k, lambda found: found.hits[:, :k].any(1))
 
 
 def _precision(search: Search, k: int) -> Measure:
-    return Measure(search.check_k(k), lambda found: found.hits[:, :k].sum(1) / k)
+    search.check_k(k)
+    return Measure(lambda r: k, lambda found: found.hits[:, :k].sum(1) / k)
 
 
-def _r_precision(search: Search) -> Measure:
-    return Measure(search.largest_r, lambda found: _within_r(found).sum(1) / found.r)
+def _r_precision(_: Search) -> Measure:
+    return Measure(lambda r: r, lambda found: _within_r(found).sum(1) / found.r)
 
 
-def _average_precision(search: Search) -> Measure:
-    rank = torch.arange(1, search.largest_r + 1, device=search.r.device)
-
+def _average_precision(_: Search) -> Measure:
     def value(found: Found) -> Tensor:
         hits = _within_r(found)
+        rank = torch.arange(1, hits.shape[1] + 1, device=hits.device)
         counts = hits.cumsum(1, dtype=torch.float32)  # whole numbers, exact to 2^24
-        return (counts / rank[: hits.shape[1]]).mul_(hits).sum(1) / found.r
+        return (counts / rank).mul_(hits).sum(1) / found.r
 
-    return Measure(search.largest_r, value)
+    return Measure(lambda r: r, value)
 
 
 def _reciprocal_rank(search: Search) -> Measure:
@@ -307,10 +308,10 @@ def _reciprocal_rank(search: Search) -> Measure:
         nearer = (found.similarity > best).sum(1)
         (beyond,) = torch.nonzero(~found.hits.any(1), as_tuple=True)
         if len(beyond):
-            nearer[beyond] = search.nearer_than_first_hit(beyond + found.rows.start)
+            nearer[beyond] = search.nearer_than_first_hit(found, beyond)
         return 1 / (1 + nearer)
 
-    return Measure(min(_FIRST_HIT_DEPTH, search.largest_k), value)
+    return Measure(lambda r: min(_FIRST_HIT_DEPTH, search.largest_k), value)
 
 
 def _within_r(found: Found) -> Tensor:

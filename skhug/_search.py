@@ -22,19 +22,21 @@ class Found(NamedTuple):
     """Neighbours of a block of queries, nearest first.
 
     ``hits`` (block, k) tells which are of the query's class, ``similarity`` (block, k) orders
-    them, ``r`` (block,) is how many of the class there are to find, ``rows`` the queries.
+    them, ``r`` (block,) is how many of the class there are to find, ``rows`` (block,) are the
+    queries' indices. ``buffer`` held their similarities to the gallery's last chunk.
     """
 
-    rows: slice
+    rows: Tensor
     hits: Tensor
     similarity: Tensor
     r: Tensor
+    buffer: Tensor
 
 
 class Measure(NamedTuple):
-    """How many neighbours it needs, and the value of each query of a block, shape (block,)."""
+    """Neighbours needed where R are to find, and the value of each query of a block, (block,)."""
 
-    depth: int
+    depth: Callable[[int], int]
     value: Callable[[Found], Tensor]
 
 
@@ -79,64 +81,74 @@ class Search:
 
     def means(self, measures: Mapping[str, Measure]) -> dict[str, float]:
         """Return weighted means over the queries of several measures, all from one search."""
-        values: dict[str, list[Tensor]] = {name: [] for name in measures}
-        for found in self._find(max(measure.depth for measure in measures.values())):
+        totals = {name: self.weight.new_zeros(()) for name in measures}
+        for found in self._find(lambda r: max(measure.depth(r) for measure in measures.values())):
             for name, measure in measures.items():
-                values[name].append(measure.value(found).to(self.weight))
-        return {name: self.mean(torch.cat(blocks)) for name, blocks in values.items()}
+                totals[name] += self.weight[found.rows] @ measure.value(found).to(self.weight)
+        return {name: float(total / self.weight.sum()) for name, total in totals.items()}
 
     def mean(self, values: Tensor) -> float:
         """Return the weighted mean of a value a query, over those that have something to find."""
         return float(self.weight @ values.to(self.weight) / self.weight.sum())
 
-    def check_k(self, k: int) -> int:
-        """Return k if the gallery holds as many."""
+    def check_k(self, k: int) -> None:
+        """Raise if the gallery does not hold k to find."""
         if not 1 <= k <= self.largest_k:
             raise ValueError(f"k={k!r}: pass 1 to {self.largest_k}, the rows there are to find.")
-        return k
 
-    def nearer_than_first_hit(self, queries: Tensor) -> Tensor:
-        """Count the gallery rows nearer than the nearest of the class, for some queries.
+    def nearer_than_first_hit(self, found: Found, beyond: Tensor) -> Tensor:
+        """Count the gallery rows nearer than the nearest of the class.
 
-        ``queries`` are indices. For those whose class lies beyond the depth of the search.
+        ``beyond`` are the places in the block of queries whose class was not found.
         """
-        counts = [self._nearer(block) for block in queries.split(self._block_rows(1))]
-        return torch.cat(counts)
-
-    def _nearer(self, queries: Tensor) -> Tensor:
-        own_class, chunks = self.query_class[queries, None], list(self._chunks(1))
-        best = self.queries.new_full((len(queries), 1), -torch.inf)
-        for columns in chunks:
-            similarity = self._similarity(queries, columns)
+        own_class = self.query_class[found.rows[beyond], None]
+        best = found.similarity.new_full((len(beyond), 1), -torch.inf)
+        for columns, similarity in self._again(found, beyond):
             own = self.gallery_class[columns] == own_class
             best = torch.maximum(best, similarity.masked_fill(~own, -torch.inf).amax(1, True))
-        nearer = torch.zeros_like(queries)
-        for columns in chunks:
-            if len(chunks) > 1:  # else what is at hand is all there is
-                similarity = self._similarity(queries, columns)
+        nearer = torch.zeros_like(beyond)
+        for _, similarity in self._again(found, beyond):
             nearer += (similarity > best).sum(1)
         return nearer
 
-    def _find(self, k: int) -> Iterator[Found]:
-        everyone = torch.arange(len(self.queries), device=self.queries.device)
-        block = self._block_rows(k)
-        for start in range(0, len(everyone), block):
-            rows = slice(start, start + block)
-            parts = []
-            for columns in self._chunks(k):
-                values, index = largest(self._similarity(everyone[rows], columns), k)
-                parts.append((values, index + columns.start))
-                if len(parts) > 1:
-                    values, index = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
-                    values, order = values.topk(min(k, values.shape[1]), 1)
-                    parts = [(values, index.gather(1, order))]
-            ((similarity, index),) = parts
-            hits = self.gallery_class[index] == self.query_class[rows, None]
-            yield Found(rows, hits, similarity, self.r[rows].clamp_min(1))
+    def _again(self, found: Found, places: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the gallery's chunks and the similarities of some queries of a block to them."""
+        n = len(self.gallery)
+        if found.buffer.shape[1] == n:  # they are still there
+            yield slice(0, n), _shaped(found.buffer, len(found.rows), n)[places]
+            return
+        for columns in self._chunks(found.buffer):
+            yield columns, self._similarity(found.rows[places], columns, found.buffer)
 
-    def _similarity(self, queries: Tensor, columns: slice) -> Tensor:
+    def _find(self, depth: Callable[[int], int]) -> Iterator[Found]:
+        """Yield blocks of the queries that have a weight, by rising R: each as deep as it asks."""
+        wanted = torch.nonzero(self.weight).ravel()
+        r, order = self.r[wanted].sort()
+        deepest, r = depth(self.largest_r), r.tolist()
+        buffer, start = self._buffer(deepest), 0
+        for rows in wanted[order].split(len(buffer)):
+            start += len(rows)
+            k = depth(r[start - 1])
+            similarity, index = self._nearest(rows, k, buffer)
+            hits = self.gallery_class[index] == self.query_class[rows, None]
+            yield Found(rows, hits, similarity, self.r[rows], buffer)
+
+    def _nearest(self, queries: Tensor, k: int, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        """Return similarities and gallery rows of the k nearest, chunk by chunk."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        for columns in self._chunks(buffer):
+            values, index = largest(self._similarity(queries, columns, buffer), k)
+            parts.append((values, index + columns.start))
+            if len(parts) > 1:
+                values, index = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
+                values, order = values.topk(min(k, values.shape[1]), 1)
+                parts = [(values, index.gather(1, order))]
+        return parts[0]
+
+    def _similarity(self, queries: Tensor, columns: slice, buffer: Tensor) -> Tensor:
         """Return what falls as the distance grows, row by row; a query to itself is -inf."""
-        similarity = self.queries[queries] @ self.gallery[columns].T
+        similarity = _shaped(buffer, len(queries), columns.stop - columns.start)
+        torch.mm(self.queries[queries], self.gallery[columns].T, out=similarity)
         if self._half_squared is not None:
             similarity -= self._half_squared[columns]
         if self.among_themselves:
@@ -148,15 +160,15 @@ class Search:
             )
         return similarity
 
-    def _chunk_rows(self, k: int) -> int:
-        return min(len(self.gallery), max(_CHUNK_ROWS, 2 * k))
-
-    def _block_rows(self, k: int) -> int:
+    def _buffer(self, k: int) -> Tensor:
+        """Memory for the similarities of a block to a chunk: fresh memory costs as the product."""
+        chunk = min(len(self.gallery), max(_CHUNK_ROWS, 2 * k))
         elements = _BLOCK_ELEMENTS.get(self.queries.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
-        return max(1, elements // self._chunk_rows(k))
+        block = min(len(self.queries), max(1, elements // chunk))
+        return self.queries.new_empty(block, chunk)
 
-    def _chunks(self, k: int) -> Iterator[slice]:
-        n, size = len(self.gallery), self._chunk_rows(k)
+    def _chunks(self, buffer: Tensor) -> Iterator[slice]:
+        n, size = len(self.gallery), buffer.shape[1]
         return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def _as_gallery(self, gallery: Any) -> Tensor:
@@ -187,6 +199,10 @@ class Search:
         return counts[self.query_class] - int(self.among_themselves)
 
 
+def _shaped(buffer: Tensor, *shape: int) -> Tensor:
+    return buffer.ravel()[: shape[0] * shape[1]].view(shape)
+
+
 def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k largest of each row and their columns, largest first, as ``topk`` does.
 
@@ -202,7 +218,9 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     groups = values[:, : m * size].unflatten(1, (size, m))  # column j * m + i is (j, i)
     chosen = groups.amax(1).topk(k, 1, sorted=False).indices
     candidates = groups.gather(2, chosen[:, None, :].expand(-1, size, -1)).flatten(1)
-    candidates = torch.cat([candidates, values[:, m * size :]], 1)
+    if m * size < n:
+        candidates = torch.cat([candidates, values[:, m * size :]], 1)
     found, place = candidates.topk(k, 1)
     column = place // k * m + chosen.gather(1, place % k)
-    return found, torch.where(place < k * size, column, place - k * size + m * size)
+    rest = place - k * size  # among the columns in no group
+    return found, torch.where(rest < 0, column, rest + m * size)
