@@ -51,6 +51,7 @@ class _BaseHUG(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
+        track: Any = (),
         class_weight: Any = None,
         warm_start: bool = False,
         precision: str = "auto",
@@ -74,6 +75,7 @@ class _BaseHUG(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.track = track
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.precision = precision

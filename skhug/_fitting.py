@@ -26,6 +26,7 @@ from skhug._device import (
 from skhug._inference import device_of, embed, prepare
 from skhug._monitor import Monitor
 from skhug._parameters import default_batch_size, default_max_epochs, expand
+from skhug._tracking import make_tracker
 from skhug._training import Objective, Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
 
@@ -224,6 +225,7 @@ def _monitor(estimator: Any, task: Task, state: TrainingState, max_epochs: int) 
         # Callbacks keep what they are given, and training goes on with the weights.
         lambda: copy.deepcopy(_fitted_attributes(estimator, task, state)),
         score,
+        make_tracker(estimator.track, objective, rows),
         Patience(estimator.n_iter_no_change, estimator.tol) if estimator.early_stopping else None,
         bool(estimator.verbose),
     )

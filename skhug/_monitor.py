@@ -22,6 +22,8 @@ class Monitor:
         Returns the fitted attributes as of now.
     score : callable or None
         Returns the validation score as of now.
+    track : callable
+        Returns measures of geometry by name, as of now.
     patience : Patience or None
         Early stopping on that score.
     verbose : bool
@@ -31,12 +33,14 @@ class Monitor:
     callbacks: EpochCallbacks
     fitted: Callable[[], dict[str, Any]]
     score: Callable[[], float] | None
+    track: Callable[[], dict[str, float]]
     patience: Patience | None
     verbose: bool
 
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
         row, stop = state.history[-1], False
+        row.update(self.track())
         if self.score is not None:
             row["validation_score"] = self.score()
             if self.patience is not None:

@@ -103,6 +103,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [_at_least(1)],
     "tol": [_at_least(0, Real)],
+    "track": [list, tuple],
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "warm_start": ["boolean"],
     "precision": [StrOptions({"auto", *PRECISIONS})],
@@ -163,6 +164,13 @@ n_iter_no_change : int, default=10
     Epochs without a better validation score after which to stop, at least 1.
 tol : float, default=1e-4
     How much better a score must be to count, 0 or more.
+track : sequence of str or callable, default=()
+    Measures of geometry for ``history_``, taken at the end of every epoch on a fixed quarter of
+    the training rows, 512 to 2,048 of them, of at most 256 classes. Names of those in
+    :func:`~skhug.metrics.geometry_report`, or ``"nc"`` for neural collapse: NC1 as
+    ``within_class_variability`` and ``cdnv``, NC2 as ``equinorm`` and ``equiangularity``, NC3 as
+    ``self_duality``, NC4 as ``ncc_agreement``. A callable takes ``(embeddings, labels,
+    proxies)``, tensors, and returns a number; its ``__name__`` is the key.
 class_weight : dict, "balanced" or None, default=None
     Weights of the classes' means in the within-class term, which are equal without it however
     many rows each class has.
@@ -188,7 +196,8 @@ module_ : torch.nn.Module
     From raw rows to unit embeddings.
 history_ : list of dict
     One row an epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
-    ``within``, and ``validation_score`` where there are validation rows.
+    ``within``, the measures of ``track``, and ``validation_score`` where there are validation
+    rows.
 n_iter_ : int
     Epochs trained.
 loss_ : float

@@ -32,7 +32,16 @@ class HUGEmbedder(_BaseHUG):
     See Also
     --------
     HUGClassifier : The same training for classification.
-    skhug.metrics : Retrieval metrics.
+    skhug.metrics : Measures of retrieval and of geometry.
+    skhug.model_selection.retrieval_scorer : Scores for grid searches, on unseen classes too.
+
+    Notes
+    -----
+    Embeddings are unit vectors: nearest by distance is nearest by cosine, and any index takes
+    them. ``NearestNeighbors`` and, where ``transform`` ends a pipeline, ``KNeighborsClassifier``
+    or ``KNeighborsTransformer`` search exactly; with faiss, ``IndexFlatIP`` on
+    ``embeddings.astype("float32")`` does, and its other indexes approximately. New classes join
+    the index without training.
 
     References
     ----------

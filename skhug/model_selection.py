@@ -1,4 +1,4 @@
-"""Search over parameters, with the fits of one architecture trained together."""
+"""Model selection: search with the fits of one architecture trained together; scorers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sklearn.pipeline import Pipeline
 
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
+from skhug._scorers import retrieval_scorer
 from skhug._validation import select_fit_params, split_fold
 
-__all__ = ["StackedSearchCV"]
+__all__ = ["StackedSearchCV", "retrieval_scorer"]
 
 
 class StackedSearchCV(GridSearchCV):

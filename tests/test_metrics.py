@@ -1,16 +1,19 @@
 """Retrieval metrics against naive loops and a peer library."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
-from skhug import metrics
+from skhug import _search
 from skhug.metrics import (
     mean_average_precision_at_r,
     mean_reciprocal_rank,
     precision_at_k,
     r_precision,
     recall_at_k,
+    retrieval_report,
 )
 
 
@@ -66,31 +69,154 @@ def test_metrics_of_a_gallery_equal_naive_loops(points, metric):
     np.testing.assert_allclose(ours(X[25:], y[25:], **gallery), naive(X[25:], y[25:], **gallery))
 
 
-def test_metrics_equal_the_peers(points):
+def peers(X, y, *reference, metric, k=None):
+    """The four metrics that pytorch-metric-learning has too."""
     peer = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
     inference = pytest.importorskip("pytorch_metric_learning.utils.inference")
     distances = pytest.importorskip("pytorch_metric_learning.distances")
-    rng = np.random.default_rng(1)
-    X, y = (
-        torch.from_numpy(rng.normal(size=(300, 16))),
-        torch.from_numpy(rng.integers(20, size=300)),
-    )
     names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank")
     calculator = peer.AccuracyCalculator(
         include=names,
-        k=299,
+        k=k,
         device=torch.device("cpu"),
-        knn_func=inference.CustomKNN(distances.LpDistance(normalize_embeddings=True)),
+        knn_func=inference.CustomKNN(
+            distances.LpDistance(normalize_embeddings=metric == "cosine"), batch_size=64
+        ),
     )
+    scores = calculator.get_accuracy(X, y, *reference)
+    return [scores[name] for name in names]
+
+
+@pytest.fixture
+def clustered():
+    """Embeddings near their class's centre; classes 20 to 29 have one member each."""
+    rng = np.random.default_rng(1)
+    y = np.concatenate([rng.integers(20, size=290), np.arange(20, 30)])
+    X = rng.normal(size=(30, 16))[y] + rng.normal(size=(300, 16))
+    order = rng.permutation(300)
+    return torch.from_numpy(X[order]), torch.from_numpy(y[order])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_metrics_equal_the_peers_with_classes_of_one_member(clustered, metric):
+    X, y = clustered
+    got = [recall_at_k(X, y, metric=metric), *ours(X, y, metric=metric)[2:]]
+    np.testing.assert_allclose(got, peers(X, y, metric=metric), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_metrics_of_a_gallery_equal_the_peers(clustered, metric):
+    X, y = clustered  # some classes have no member in the gallery
+    gallery = {"gallery": X[100:], "gallery_labels": y[100:], "metric": metric}
+    got = [
+        recall_at_k(X[:100], y[:100], **gallery),
+        *ours(X[:100], y[:100], **gallery)[2:],
+    ]
+    expected = peers(X[:100], y[:100], X[100:], y[100:], metric=metric)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+def test_metrics_equal_the_peers_with_faiss(clustered):
+    pytest.importorskip("faiss")
+    peer = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
+    X, y = clustered[0].float(), clustered[1]
+    names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank")
+    calculator = peer.AccuracyCalculator(include=names, device=torch.device("cpu"))  # k=None
     expected = calculator.get_accuracy(X, y)
-    got = [recall_at_k(X, y), *ours(X, y)[2:]]
-    np.testing.assert_allclose(got, [expected[name] for name in names], atol=1e-6)
+    got = [recall_at_k(X, y, metric="euclidean"), *ours(X, y, metric="euclidean")[2:]]
+    np.testing.assert_allclose(got, [expected[name] for name in names], rtol=0, atol=1e-6)
 
 
-def test_blocks_change_nothing(points, monkeypatch):
-    whole = ours(*points)
-    monkeypatch.setattr(metrics, "_BLOCK_ELEMENTS", 7 * len(points[0]))
-    np.testing.assert_allclose(ours(*points), whole)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_blocks_of_queries_and_of_the_gallery_change_nothing(points, metric, k, monkeypatch):
+    X, y = points
+    gallery = {"gallery": X[10:], "gallery_labels": y[10:]}
+    whole = ours(X, y, k=k, metric=metric), ours(X[:10], y[:10], k=k, metric=metric, **gallery)
+    monkeypatch.setattr(_search, "_CHUNK_ROWS", 7)
+    monkeypatch.setattr(_search, "_BLOCK_ELEMENTS", {"cpu": 70})
+    blocked = ours(X, y, k=k, metric=metric), ours(X[:10], y[:10], k=k, metric=metric, **gallery)
+    np.testing.assert_allclose(blocked, whole)
+
+
+def test_first_hits_beyond_the_search_are_counted(monkeypatch):
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(200, 4)), np.repeat(np.arange(100), 2)  # mostly far down the list
+    expected = naive(X, y)[-1]
+    assert mean_reciprocal_rank(X, y) == pytest.approx(expected)
+    monkeypatch.setattr(_search, "_CHUNK_ROWS", 13)
+    assert mean_reciprocal_rank(X, y) == pytest.approx(expected)
+
+
+def test_memory_does_not_grow_with_the_gallery(monkeypatch):
+    sizes = []
+    plain = _search.Search._similarity
+
+    def recorded(self, *arguments):
+        block = plain(self, *arguments)
+        sizes.append(block.numel())
+        return block
+
+    monkeypatch.setattr(_search.Search, "_similarity", recorded)
+    X = np.random.default_rng(3).normal(size=(70_000, 2)).astype(np.float32)
+    y = np.arange(70_000) // 2
+    recall_at_k(X[:80], y[:80], k=5, gallery=X, gallery_labels=y)
+    assert len(sizes) == 2 * 3
+    assert max(sizes) <= _search._BLOCK_ELEMENTS["cpu"]
+
+
+@pytest.mark.parametrize("k", [1, 20, 125, 400, 5000])
+@pytest.mark.parametrize("n", [30, 1024, 5000, 5003])
+def test_the_largest_are_those_of_topk(n, k):
+    values = torch.randn(7, n, generator=torch.Generator().manual_seed(0))
+    values[:, ::3] = -torch.inf
+    found, columns = _search.largest(values, k)
+    assert torch.equal(found, values.topk(min(k, n), 1).values)
+    assert torch.equal(values.gather(1, columns), found)
+    assert all(len(set(row)) == len(row) for row in columns.tolist())
+
+
+def test_euclidean_search_is_exact_far_from_the_origin(points):
+    X, y = points
+    far = (X + 1000).astype(np.float32)
+    np.testing.assert_allclose(
+        ours(far, y, metric="euclidean"), naive(far.astype(float), y, metric="euclidean")
+    )
+
+
+def test_a_report_holds_what_the_functions_return(points):
+    report = retrieval_report(*points, k=(1, 3, 60))  # 60 are more than there are
+    expected = ours(*points, k=3)
+    assert list(report) == [
+        "recall_at_1",
+        "precision_at_1",
+        "recall_at_3",
+        "precision_at_3",
+        "r_precision",
+        "mean_average_precision_at_r",
+        "mean_reciprocal_rank",
+    ]
+    np.testing.assert_allclose(list(report.values())[2:], expected, rtol=1e-6)
+    assert report["recall_at_1"] == recall_at_k(*points)
+
+
+def test_a_report_searches_once(points, monkeypatch):
+    calls = []
+    plain = _search.Search._find
+    monkeypatch.setattr(_search.Search, "_find", lambda self, k: calls.append(k) or plain(self, k))
+    retrieval_report(*points)
+    assert len(calls) == 1
+
+
+def test_a_report_shows_optima_and_survives_pickling():
+    X = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.1]]
+    report = retrieval_report(X, ["a", "a", "b", "b"], k=3)
+    assert report.optimum["precision_at_3"] == pytest.approx(1 / 3) == report["precision_at_3"]
+    assert report.optimum["recall_at_3"] == 1
+    again = pickle.loads(pickle.dumps(report))
+    assert again == report
+    assert again.optimum == report.optimum
+    assert "precision_at_3                 0.3333    0.3333" in str(again)
 
 
 @pytest.mark.parametrize("convert", [lambda y: y.astype(str), lambda y: y * 1000 - 3, torch.tensor])
@@ -144,3 +270,17 @@ def test_wrong_input_is_explained(points, arguments, message):
         recall_at_k(points[0], points[1][:-1])
     with pytest.raises(ValueError, match="NaN or infinite"):
         recall_at_k(points[0] * np.nan, points[1])
+
+
+@pytest.mark.parametrize("mixed", [[0, "a"] * 30, np.array([0, "a"] * 30, dtype=object)])
+def test_mixed_labels_are_refused(points, mixed):
+    with pytest.raises(ValueError, match="labels mix numbers and strings"):
+        recall_at_k(points[0], mixed)
+
+
+def test_labels_of_queries_and_gallery_must_be_of_one_type(points):
+    X, y = points
+    with pytest.raises(ValueError, match="labels are numbers and gallery_labels strings"):
+        recall_at_k(X, y, gallery=X, gallery_labels=y.astype(str))
+    with pytest.raises(ValueError, match="gallery_labels has NaN"):
+        recall_at_k(X, y, gallery=X, gallery_labels=np.where(y == 3, np.nan, y))

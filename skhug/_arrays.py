@@ -1,0 +1,106 @@
+"""What users hand to the metrics, checked and taken to tensors."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_points(points: Any, name: str) -> Tensor:
+    """Return finite rows in at least float32, on the device they came on.
+
+    Raises
+    ------
+    ValueError
+        If they are not two-dimensional, empty or not finite.
+    """
+    if not isinstance(points, Tensor):
+        points = torch.from_numpy(np.require(points, requirements=["C", "W"]))
+    points = points.detach()
+    if not points.is_floating_point() or points.dtype in (torch.float16, torch.bfloat16):
+        points = points.float()
+    if points.ndim != 2 or len(points) == 0:
+        raise ValueError(f"{name} has shape {tuple(points.shape)}: pass (n_samples, n_components).")
+    if not points.isfinite().all():
+        raise ValueError(f"{name} has NaN or infinite values: remove those rows.")
+    return points
+
+
+def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
+    """Return n labels of one type, a Tensor where one was passed.
+
+    Raises
+    ------
+    ValueError
+        If there are not n of them, one is NaN or their types differ.
+    """
+    if not isinstance(labels, Tensor):
+        if isinstance(labels, (list, tuple)):  # NumPy would turn [1, "a"] into strings
+            _check_one_kind({_kind_of(label) for label in labels}, name)
+        labels = np.asarray(labels)
+    if tuple(labels.shape) != (n,):
+        raise ValueError(
+            f"{name} has shape {tuple(labels.shape)}: pass one label for each of {n} rows."
+        )
+    if isinstance(labels, np.ndarray):
+        if labels.dtype == object:
+            _check_one_kind({_kind_of(label) for label in labels}, name)
+        if (labels != labels).any():
+            raise ValueError(f"{name} has NaN: remove those rows.")
+    return labels
+
+
+def as_weights(sample_weight: Any, n: int, device: torch.device) -> Tensor:
+    """Return n non-negative weights, ones by default, in the widest float of the device."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    if sample_weight is None:
+        return torch.ones(n, dtype=dtype, device=device)
+    if not isinstance(sample_weight, Tensor):
+        sample_weight = np.array(sample_weight, dtype=np.float64)
+    weight = torch.as_tensor(sample_weight, dtype=dtype, device=device)
+    if weight.shape != (n,) or not (weight >= 0).all():
+        raise ValueError(f"sample_weight must be {n} non-negative numbers, one for each query.")
+    return weight
+
+
+def encode(labels: np.ndarray | Tensor) -> Tensor:
+    """Number the labels from 0 in sorted order."""
+    if isinstance(labels, Tensor):
+        return torch.unique(labels, return_inverse=True)[1]
+    return torch.from_numpy(np.unique(labels, return_inverse=True)[1])
+
+
+def encode_together(a: np.ndarray | Tensor, b: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+    """Number two sets of labels alike.
+
+    Raises
+    ------
+    ValueError
+        If one has numbers and the other strings, which would never be equal.
+    """
+    a, b = (x.cpu().numpy() if isinstance(x, Tensor) else x for x in (a, b))
+    kinds = [_kind_of(x[0]) for x in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"labels are {kinds[0]} and gallery_labels {kinds[1]}: pass labels of one type."
+        )
+    codes = encode(np.concatenate([a, b]))
+    return codes[: len(a)], codes[len(a) :]
+
+
+def _kind_of(label: Any) -> str:
+    if isinstance(label, (Number, np.bool_)):
+        return "numbers"
+    return "strings" if isinstance(label, str) else f"of type {type(label).__name__}"
+
+
+def _check_one_kind(kinds: set[str], name: str) -> None:
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{name} mix {' and '.join(sorted(kinds))}: pass labels of one type, for instance "
+            "all as strings."
+        )

@@ -1,0 +1,91 @@
+"""Scorers for scikit-learn's model selection: retrieval by a fitted transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from skhug._retrieval import MEASURES, retrieval_values
+from skhug._search import Search
+
+
+def retrieval_scorer(
+    metric: str | Sequence[str] = "mean_average_precision_at_r",
+    *,
+    k: int = 1,
+    distance: str = "cosine",
+) -> RetrievalScorer:
+    """Make a scorer that embeds rows and searches them among themselves.
+
+    It takes whatever has ``transform``: :class:`~skhug.HUGEmbedder`, :class:`~skhug.HUGClassifier`
+    or a Pipeline that ends in one. Since no class needs to be known in training, a splitter that
+    keeps classes together, such as ``GroupKFold`` with ``groups=y``, scores on unseen classes.
+
+    Parameters
+    ----------
+    metric : str or sequence of str, default="mean_average_precision_at_r"
+        ``"recall_at_k"``, ``"precision_at_k"``, ``"r_precision"``,
+        ``"mean_average_precision_at_r"`` or ``"mean_reciprocal_rank"``; several give several
+        scores from one search, under these names.
+    k : int, default=1
+        Neighbours for recall and precision.
+    distance : {"cosine", "euclidean"}, default="cosine"
+        Nearness.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y, sample_weight=None)``: a float, or a dict of them for several
+        metrics. It can be pickled.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown.
+
+    See Also
+    --------
+    skhug.metrics : The metrics as functions.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GroupKFold, cross_val_score
+    >>> from skhug import HUGEmbedder
+    >>> from skhug.model_selection import retrieval_scorer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> scorer = retrieval_scorer("recall_at_k", k=1)
+    >>> embedder = HUGEmbedder(max_epochs=2, random_state=0)
+    >>> cv = GroupKFold(2)  # each fold's digits do not occur in its training rows
+    >>> scores = cross_val_score(embedder, X, y, groups=y, cv=cv, scoring=scorer)
+    >>> bool(scores.min() > 0.5)
+    True
+    """
+    names = (metric,) if isinstance(metric, str) else tuple(metric)
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown or not names:
+        raise ValueError(f"metric={metric!r}: pass one or more of {', '.join(MEASURES)}.")
+    return RetrievalScorer(metric if isinstance(metric, str) else names, k, distance)
+
+
+class RetrievalScorer:
+    """What :func:`retrieval_scorer` returns."""
+
+    def __init__(self, metric: str | tuple[str, ...], k: int, distance: str) -> None:
+        self.metric = metric
+        self.k = k
+        self.distance = distance
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float | dict[str, float]:
+        """Score a fitted estimator; higher is better."""
+        names = (self.metric,) if isinstance(self.metric, str) else self.metric
+        search = Search(
+            estimator.transform(X), y, metric=self.distance, sample_weight=sample_weight
+        )
+        values = retrieval_values(search, names, self.k)
+        return values[self.metric] if isinstance(self.metric, str) else values
+
+    def __repr__(self) -> str:
+        return f"retrieval_scorer({self.metric!r}, k={self.k}, distance={self.distance!r})"

@@ -1,0 +1,106 @@
+"""Measures of geometry at the end of every epoch, on a fixed part of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from skhug._classwise import Classwise
+from skhug._data import Rows
+from skhug._device import to_tensor
+from skhug._geometry import MEASURES
+from skhug._inference import device_of, embed
+from skhug._training import Objective
+
+# A quarter of the rows is measured, between these bounds, and of a class at least as many.
+SAMPLE_ROWS = (512, 2048)
+_ROWS_PER_CLASS = 8
+
+# Names that stand for several.
+GROUPS = {
+    "nc": (
+        "within_class_variability",
+        "cdnv",
+        "equinorm",
+        "equiangularity",
+        "self_duality",
+        "ncc_agreement",
+    ),
+}
+
+
+def make_tracker(
+    track: Sequence[str | Callable[..., Any]], objective: Objective, rows: Rows
+) -> Callable[[], dict[str, float]]:
+    """Return a function that measures the model as it is when called.
+
+    Parameters
+    ----------
+    track : sequence of str or callable
+        Names of measures or groups; callables take ``(embeddings, labels, proxies)``, tensors.
+    objective : Objective
+        Encoder and proxies in training.
+    rows : Rows
+        Training rows, of which a sample is measured.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or two measures have the same.
+    """
+    functions = _functions(track)
+    if not functions:
+        return dict
+    sample = sample_by_class(rows.y)
+    X, labels = rows.X[sample], to_tensor(rows.y[sample], device_of(objective.encoder))
+
+    def measure() -> dict[str, float]:
+        x = Classwise(embed(objective.encoder, X), labels, objective.unit_proxies())
+        return {name: function(x) for name, function in functions.items()}
+
+    return measure
+
+
+def sample_by_class(y: np.ndarray) -> np.ndarray:
+    """Choose a quarter of the rows, 512 to 2,048, spread evenly over classes and inside each.
+
+    With more than 256 classes some are left out, so that the others have enough rows to have a
+    spread.
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    least, most = SAMPLE_ROWS
+    n_rows = min(max(len(y) // 4, _ROWS_PER_CLASS * len(classes), least), most)
+    n_chosen = min(len(classes), n_rows // _ROWS_PER_CLASS)
+    chosen = np.linspace(0, len(classes) - 1, n_chosen).astype(int)
+    per_class = n_rows // n_chosen
+    by_class = np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1])
+    parts = [by_class[c] for c in chosen]
+    return np.concatenate(
+        [p[np.linspace(0, len(p) - 1, min(len(p), per_class)).astype(int)] for p in parts]
+    )
+
+
+def _functions(track: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[..., float]]:
+    functions: dict[str, Callable[[Classwise], float]] = {}
+    for item in track:
+        if callable(item):
+            name = getattr(item, "__name__", type(item).__name__)
+            if name in functions:
+                raise ValueError(f"track has two measures called {name!r}: name them apart.")
+            functions[name] = _of_tensors(item)
+        else:
+            functions |= {name: _known(name) for name in GROUPS.get(item, (item,))}
+    return functions
+
+
+def _known(name: str) -> Callable[[Classwise], float]:
+    if name not in MEASURES:
+        known = ", ".join([*GROUPS, *MEASURES])
+        raise ValueError(f"track has {name!r}: pass callables, or names among {known}.")
+    return MEASURES[name].value
+
+
+def _of_tensors(function: Callable[..., Any]) -> Callable[[Classwise], float]:
+    return lambda x: float(function(x.embeddings, x.codes, x.proxies))
