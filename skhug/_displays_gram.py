@@ -58,7 +58,7 @@ class GramDisplay:
     >>> from skhug.plotting import GramDisplay
     >>> from skhug.proxies import simplex
     >>> display = GramDisplay.from_proxies(simplex(4, 3), ["a", "b", "c", "d"])
-    >>> round(display.ideal[0, 1], 3), round(display.deviation_, 3)
+    >>> round(float(display.ideal[0, 1]), 3), round(display.deviation_, 3)
     (-0.333, 0.0)
     """
 

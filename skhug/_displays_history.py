@@ -149,7 +149,7 @@ def _draw_curve(panel: Any, key: str, curve: tuple[list[int], list[float]], i: i
         marker=MARKERS[i],
         markersize=3.5,
         markevery=max(1, len(curve[0]) // 12),
-        label=_name(key),
+        label=key,
     )
     return line
 
@@ -159,7 +159,7 @@ def _finish(panel: Any, keys: list[str], values: list[float]) -> None:
     if least > 0 and most > _DECADE * least:
         panel.set_yscale("log")
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.set(xlabel="Epoch", title="Loss" if keys[0] in _LOSSES else _name(keys[0]))
+    panel.set(xlabel="Epoch", title="Loss terms" if len(keys) > 1 else keys[0])
     panel.grid(alpha=0.3)
     if len(keys) > 1:
         panel.legend()
@@ -178,8 +178,3 @@ def _mark_best(line: Any, epochs: list[int], values: list[float]) -> None:
         label=f"best {values[best]:.3f}, epoch {epochs[best]}",
     )
     line.axes.legend(handles=line.axes.lines[-1:], loc="lower right")
-
-
-def _name(key: str) -> str:
-    text = key.replace("_", " ")
-    return text[:1].upper() + text[1:]

@@ -20,7 +20,7 @@ class View(NamedTuple):
     title: str
 
 
-def project(display: SphereDisplay, n_axes: int) -> View:
+def project(display: Any, n_axes: int) -> View:
     """Check what a display holds, and project it to 2 or 3 axes."""
     if n_axes not in (2, 3):
         raise ValueError(f"n_axes={n_axes!r}: pass 2 or 3.")
@@ -48,7 +48,7 @@ def project(display: SphereDisplay, n_axes: int) -> View:
         codes=np.array([order[label] for label in y[rows].tolist()]),
         proxies=proxies @ axes,
         names=[shown(label) for label in order],
-        axis_names=_axis_names(n_axes, kept, whose),
+        axis_names=_axis_names(n_axes, kept),
         title=_title(z.shape[1], kept, whose, len(rows), len(z)),
     )
 
@@ -65,21 +65,22 @@ def _principal_axes(points: np.ndarray, n_axes: int) -> tuple[np.ndarray, np.nda
     return axes, variance[::-1][:n_axes] / max(variance.sum(), np.finfo(float).tiny)
 
 
-def _axis_names(n_axes: int, kept: np.ndarray | None, whose: str) -> list[str]:
+def _axis_names(n_axes: int, kept: np.ndarray | None) -> list[str]:
     if kept is None:
         return [f"z{i + 1}" for i in range(n_axes)]
-    return [f"Principal axis {i + 1} of the {whose} ({share:.0%})" for i, share in enumerate(kept)]
+    return [f"Principal axis {i + 1} ({share:.0%})" for i, share in enumerate(kept)]
 
 
 def _title(n_components: int, kept: np.ndarray | None, whose: str, n_drawn: int, n: int) -> str:
-    if kept is None:
-        title = f"Embeddings on the {'circle' if n_components == 2 else 'sphere'}"
-    else:
-        title = (
-            f"Projection of {n_components} components to {len(kept)}, "
-            f"{kept.sum():.0%} of the variance of the {whose}"
-        )
-    return title if n_drawn == n else f"{title}\n{n_drawn:,} of {n:,} points drawn"
+    lines = [f"Embeddings on the {'circle' if n_components == 2 else 'sphere'}"]
+    if kept is not None:
+        lines = [
+            f"Embeddings: {n_components} components projected to {len(kept)}",
+            f"{kept.sum():.0%} of the variance of the {whose} kept",
+        ]
+    if n_drawn < n:
+        lines.append(f"{n_drawn:,} of {n:,} points drawn")
+    return "\n".join(lines)
 
 
 def styled(view: View, markers: tuple[str, ...]) -> list[tuple[np.ndarray, dict[str, str]]]:

@@ -223,13 +223,14 @@ class RetrievalDisplay:
         """Frame the neighbours, and cross the wrong ones."""
         patches = optional("matplotlib.patches")
         for i, j in np.ndindex(self.wrong_.shape):
-            x, y = _place(i, j + 1)
+            left, right, bottom, top = self.images_[i, j + 1].get_extent()
             wrong = self.wrong_[i, j]
             style = {"edgecolor": WRONG, "linestyle": "--"} if wrong else {"edgecolor": RIGHT}
-            frame = patches.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, linewidth=2, **style)
+            corner, size = (left, top), (right - left, bottom - top)
+            frame = patches.Rectangle(corner, *size, fill=False, linewidth=2, **style)
             self.ax_.add_patch(frame)
-        corners = [_place(i, j + 1) for i, j in np.argwhere(self.wrong_)]
-        corners = np.array(corners).reshape(-1, 2) + 0.36
+        tiles = self.images_[:, 1:][self.wrong_]
+        corners = np.array([tile.get_extent()[1:3] for tile in tiles]).reshape(-1, 2) - 0.14
         self.ax_.plot(*corners.T, "o", color="white", markersize=11, zorder=4)
         (self.crosses_,) = self.ax_.plot(
             *corners.T, "x", color=WRONG, markersize=7, markeredgewidth=2.2, zorder=5

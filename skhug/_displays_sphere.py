@@ -173,11 +173,12 @@ class SphereDisplay:
             for rows, style in styled(view, MARKERS)
         ]
         self.proxies_ = _draw_proxies(ax, view) if len(view.proxies) else None
-        ax.set(title=view.title, aspect="equal")
+        ax.set_title(view.title)
         for letter, name in zip("xyz", view.axis_names, strict=False):
             getattr(ax, f"set_{letter}label")(name)
         if len(view.names) <= _MOST_IN_LEGEND:
-            ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), markerscale=1.4)
+            left = 1.12 if n_axes == 3 else 1.02  # clear of the third axis
+            ax.legend(loc="center left", bbox_to_anchor=(left, 0.5), markerscale=1.4)
         return self
 
     def to_html(self, path: Any) -> Path:
@@ -209,12 +210,14 @@ def _draw_circle(ax: Any) -> None:
     angle = np.linspace(0, 2 * np.pi, 361)
     ax.plot(np.cos(angle), np.sin(angle), color="0.75", linewidth=0.8, zorder=0)
     ax.set(xlim=(-1.28, 1.28), ylim=(-1.28, 1.28))
+    ax.set_aspect("equal", adjustable="datalim")  # a box of fixed shape pushes its labels off
 
 
 def _draw_globe(ax: Any) -> None:
     for line in globe():
         ax.plot(*line, color="0.75", linewidth=0.5, zorder=0)
     ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[-1, 0, 1])
+    ax.set_aspect("equal")
     ax.grid(False)  # the globe is grid enough
 
 
