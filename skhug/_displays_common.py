@@ -42,8 +42,9 @@ def new_axes(ax: Any, size: tuple[float, float], projection: str | None = None) 
     """Return the axes to draw into, by default those of a new figure."""
     plt = optional("matplotlib.pyplot")
     if ax is None:
-        figure = plt.figure(figsize=size, layout="constrained")
-        return figure.add_subplot(projection=projection)
+        if projection == "3d":  # whose extent layout engines misjudge: leave room for a legend
+            return plt.figure(figsize=size).add_axes((0.0, 0.03, 0.68, 0.87), projection="3d")
+        return plt.figure(figsize=size, layout="constrained").add_subplot()
     if projection is not None and ax.name != projection:
         raise ValueError(
             f"This picture needs axes with projection={projection!r}: make them with "

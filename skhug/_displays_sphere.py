@@ -165,7 +165,9 @@ class SphereDisplay:
         """
         n_axes = self.n_axes or (3 if np.shape(self.embeddings)[-1] == 3 else 2)
         view = project(self, n_axes)
-        self.ax_ = ax = new_axes(ax, (7.2, 6.0), "3d" if n_axes == 3 else None)
+        self.ax_ = ax = new_axes(
+            ax, (8.0, 6.0) if n_axes == 3 else (7.2, 6.0), "3d" if n_axes == 3 else None
+        )
         self.figure_ = ax.figure
         (_draw_globe if n_axes == 3 else _draw_circle)(ax)
         self.points_ = [
@@ -177,7 +179,7 @@ class SphereDisplay:
         for letter, name in zip("xyz", view.axis_names, strict=False):
             getattr(ax, f"set_{letter}label")(name)
         if len(view.names) <= _MOST_IN_LEGEND:
-            left = 1.12 if n_axes == 3 else 1.02  # clear of the third axis
+            left = 1.13 if n_axes == 3 else 1.02  # clear of the third axis' name
             ax.legend(loc="center left", bbox_to_anchor=(left, 0.5), markerscale=1.4)
         return self
 
@@ -209,8 +211,10 @@ class SphereDisplay:
 def _draw_circle(ax: Any) -> None:
     angle = np.linspace(0, 2 * np.pi, 361)
     ax.plot(np.cos(angle), np.sin(angle), color="0.75", linewidth=0.8, zorder=0)
-    ax.set(xlim=(-1.28, 1.28), ylim=(-1.28, 1.28))
-    ax.set_aspect("equal", adjustable="datalim")  # a box of fixed shape pushes its labels off
+    ax.update_datalim([(-1.28, -1.28), (1.28, 1.28)])
+    ax.margins(0)
+    # A box of fixed shape would push its labels off the page.
+    ax.set_aspect("equal", adjustable="datalim")
 
 
 def _draw_globe(ax: Any) -> None:

@@ -450,14 +450,19 @@ def every_display(ax=None):
     }
 
 
+@pytest.mark.parametrize("dpi", [72, 120])
 @pytest.mark.parametrize("name", every_display())
-def test_nothing_is_cut_off(name):
+def test_nothing_is_cut_off_and_legends_cover_no_label(name, dpi):
     display = every_display()[name]()
-    display.figure_.savefig(io.BytesIO())
+    display.figure_.set_dpi(dpi)
+    display.figure_.savefig(io.BytesIO(), dpi=dpi)
     page = display.figure_.bbox
     for axes in display.figure_.axes:
         legend = axes.get_legend()
-        texts = [axes.title, axes.xaxis.label, axes.yaxis.label, *([legend] if legend else [])]
+        labels = [axis.label for axis in axes._axis_map.values()]
+        texts = [axes.title, *labels, *([legend] if legend else [])]
+        for label in labels if legend else []:
+            assert not legend.get_window_extent().overlaps(label.get_window_extent())
         for part in texts:
             box = part.get_window_extent()
             if box.width == 0:  # no text
