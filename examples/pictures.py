@@ -53,6 +53,7 @@ gallery = {"gallery": X_train, "gallery_labels": y_train}
 save("retrieval", RetrievalDisplay.from_estimator(sphere, *test, **gallery, n_queries=7, k=8))
 circle = HUGClassifier(n_components=2, random_state=0).fit(X_train, y_train)
 save("circle", SphereDisplay.from_estimator(circle, *test))
+save("angles_circle", AngleDisplay.from_estimator(circle, *test))
 
 # %%
 # In five components the ten classes are the corners of a cross-polytope.

@@ -118,7 +118,8 @@ class AngleDisplay:
         -------
         display : AngleDisplay
             Drawn. The angle of the simplex, arccos(-1/(C-1)), is marked where C classes fit it,
-            90 and 180 degrees for the cross-polytope's twice as many classes as components.
+            90 and 180 degrees for the cross-polytope's twice as many classes as components,
+            those of the regular polygon on the circle.
 
         Raises
         ------
@@ -201,4 +202,7 @@ def _pair_angles(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _listed(angles: Any) -> str:
-    return " and ".join(f"{angle:.1f}°".replace(".0°", "°") for angle in angles)
+    texts = [f"{angle:.1f}°".replace(".0°", "°") for angle in angles]
+    if len(texts) > 3:
+        return ", ".join([*texts[:2], "…", texts[-1]])
+    return " and ".join(texts)

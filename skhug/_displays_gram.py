@@ -167,7 +167,7 @@ class GramDisplay:
         points = unit_rows(points, "proxies or class means")
         cosines, ideal_name = points @ points.T, "Ideal"
         if ideal is None and len(points) > 1:
-            ideal, ideal_name = _closed_form(cosines, points.shape[1])
+            ideal, ideal_name = _closed_form(points)
             if ideal is None:
                 name += (
                     f", no closed-form ideal\n{len(points)} classes, {points.shape[1]} components"
@@ -216,18 +216,37 @@ class GramDisplay:
         return self
 
 
-def _closed_form(cosines: np.ndarray, n_components: int) -> tuple[np.ndarray | None, str]:
+def _simplex_cosines(points: np.ndarray) -> np.ndarray:
+    return np.full((len(points), len(points)), -1 / (len(points) - 1))
+
+
+def _cross_polytope_cosines(points: np.ndarray) -> np.ndarray:
+    """Any pairing of opposites is as good: take the one that is nearest."""
+    ideal = np.zeros((len(points), len(points)))
+    ideal[linear_sum_assignment(points @ points.T)] = -1
+    return np.minimum(ideal, ideal.T)
+
+
+def _polygon_cosines(points: np.ndarray) -> np.ndarray:
+    """Any order around the circle is as good: take that of the points."""
+    place = np.argsort(np.argsort(np.arctan2(points[:, 1], points[:, 0])))
+    return np.cos(2 * np.pi * (place[:, None] - place) / len(points))
+
+
+_IDEALS = {
+    "simplex": _simplex_cosines,
+    "cross-polytope": _cross_polytope_cosines,
+    "regular polygon": _polygon_cosines,
+}
+
+
+def _closed_form(points: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Return the ideal cosines and their name, or None where there is no closed form."""
-    n = len(cosines)
-    known = closed_form_cosines(n, n_components)
+    known = closed_form_cosines(*points.shape)
     if known is None:
         return None, ""
-    name, (off_diagonal, *opposite) = known
-    ideal = np.full((n, n), off_diagonal)
-    if opposite:  # any pairing of opposites is as good: take the one that is nearest
-        pairs = linear_sum_assignment(cosines)
-        ideal[pairs] = opposite[0]
-        ideal = np.minimum(ideal, ideal.T)
+    name, _ = known
+    ideal = _IDEALS[name](points)
     np.fill_diagonal(ideal, 1.0)
     return ideal, f"Ideal: {name}"
 

@@ -267,6 +267,12 @@ class TestGram:
         assert display.axes_[1].get_title() == "Ideal: cross-polytope"
         assert display.deviation_ == pytest.approx(0, abs=1e-12)
 
+    def test_places_on_the_polygon_are_matched(self):
+        angle = 0.3 + 2 * np.pi * np.array([3, 0, 4, 1, 2]) / 5
+        display = GramDisplay.from_proxies(np.column_stack([np.cos(angle), np.sin(angle)]))
+        assert display.axes_[1].get_title() == "Ideal: regular polygon"
+        assert display.deviation_ == pytest.approx(0, abs=1e-12)
+
     def test_without_a_closed_form_one_matrix_is_drawn_and_the_title_says_so(self):
         _, _, proxies = cloud(9, 3)
         display = GramDisplay.from_proxies(proxies)
@@ -403,6 +409,7 @@ class TestAngle:
             (2, 2, [180], "simplex"),
             (4, 3, [np.rad2deg(np.arccos(-1 / 3))], "simplex"),
             (6, 3, [90, 180], "cross-polytope"),
+            (5, 2, [72, 144], "regular polygon"),
             (7, 3, [], None),
         ],
     )
