@@ -173,7 +173,7 @@ class AngleDisplay:
             ylabel="Share of the pairs (% per 2°)",
             title=f"{title}\n{self.note}" if self.note else title,
         )
-        ax.legend()
+        ax.legend(framealpha=1)
         return self
 
 

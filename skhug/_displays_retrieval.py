@@ -92,10 +92,8 @@ class RetrievalDisplay:
             What is searched; by default X, each query without itself.
         gallery_labels : array-like, optional
             Its classes.
-        n_queries : int, default=6
-            Queries to draw, picked at random.
-        k : int, default=6
-            Neighbours of each.
+        n_queries, k : int, default=6
+            Queries to draw, picked at random, and neighbours of each.
         image_shape : tuple of int, optional
             Of a row of features; by default rows of a square number are square.
         random_state : int, RandomState or None, default=0
