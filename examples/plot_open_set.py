@@ -48,7 +48,7 @@ def load(folder):
 
 def known_scores(model, X_train, X):
     return {
-        "largest cosine": model.decision_function(X).max(axis=1),
+        "largest cosine": model.score_samples(X),
         "largest probability": model.predict_proba(X).max(axis=1),
         "nearest embedding": -distance_to_nearest(model.transform(X_train), model.transform(X)),
         "nearest pixels": -distance_to_nearest(X_train, X),

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from skhug._callbacks import CallbackSupportMixin
 from skhug._data import Rows, split_rows
-from skhug._device import draw_seed, to_numpy
+from skhug._device import draw_seed
 from skhug._fitting import Task, fit_one_epoch, fit_rows
-from skhug._inference import embed_blocks
+from skhug._inference import embed_blocks, join
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._training import Objective
@@ -247,12 +247,7 @@ class _BaseHUG(
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        embeddings = np.empty((len(X), self._n_features_out), self.proxies_.dtype)
-        start = 0
-        for block in embed_blocks(self.module_, X):
-            embeddings[start : start + len(block)] = to_numpy(block)
-            start += len(block)
-        return embeddings
+        return join(embed_blocks(self.module_, X), len(X))
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, then embed the same rows.

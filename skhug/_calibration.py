@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-__all__ = ["fit_concentration", "log_probabilities"]
+from skhug._nearest import row_blocks
+
+__all__ = [
+    "Candidates",
+    "calibration_rows",
+    "candidates",
+    "fit_concentration",
+    "log_probabilities",
+]
+
+# Classes that a row is compared with, and how many of them are its nearest; the others are drawn.
+_CANDIDATES = 512
+_NEAREST = 64
+# Cosines that a fit looks at: 16 MiB in float64.
+_COSINES = 1 << 21
 
 # Where nothing is known: typical of real data sets, in logarithms.
 _CENTRE = np.log([3.0, 0.05])
@@ -32,19 +49,85 @@ def log_probabilities(cosines: Tensor, concentration: float, softening: float) -
         Falls with a power of the distance: of a softmax of cosines the tails are too thin, and
         measured log-losses higher.
     """
-    squared = (2 - 2 * cosines).clamp_min(0)
+    squared = _squared_distances(cosines)
     return torch.log_softmax(-concentration * torch.log(squared + softening), dim=1)
 
 
-def fit_concentration(cosines: Tensor, y: Tensor, weight: Tensor) -> tuple[float, float]:
+class Candidates(NamedTuple):
+    """Classes that stand for all of them, row by row.
+
+    ``cosines`` (n, k); ``own`` (n,), the column of a row's true class; ``log_count`` (n, k), the
+    logarithm of how many classes a column stands for, or None where columns are the classes.
+    """
+
+    cosines: Tensor
+    own: Tensor
+    log_count: Tensor | None
+
+
+def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
+    """Return sorted indices of the rows to fit on: all, or a fixed draw of as many as bounds allow.
+
+    Parameters
+    ----------
+    n_rows, n_classes : int
+        Of the data at hand.
+    """
+    most = _COSINES // min(n_classes, _CANDIDATES)
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.sort(np.random.default_rng(0).choice(n_rows, most, replace=False))
+
+
+def candidates(embeddings: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
+    """Return the cosines that a fit needs, of few classes where there are many.
+
+    Up to 512 classes these are all cosines. Beyond, each row keeps its true class and the 64
+    nearest to it; a draw among the others, the same for all rows, stands for the rest, whose
+    cosines hardly differ.
+
+    Parameters
+    ----------
+    embeddings : Tensor of shape (n, n_components)
+        Unit rows.
+    proxies : Tensor of shape (n_classes, n_components)
+        Unit rows.
+    y : Tensor of shape (n,)
+        True classes.
+    """
+    if len(proxies) <= _CANDIDATES:
+        return Candidates(embeddings @ proxies.T, y, None)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randperm(len(proxies), generator=generator)[: _CANDIDATES - _NEAREST - 1]
+    drawn = drawn.to(y.device)
+    rows, labels = (row_blocks(a, len(proxies)) for a in (embeddings, y))
+    blocks = [_few(z, proxies, own, drawn) for z, own in zip(rows, labels, strict=True)]
+    cosines, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return Candidates(cosines, torch.zeros_like(y), log_count)
+
+
+def _few(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and log-counts of the true class, the nearest others, and the drawn ones."""
+    cosines = z @ proxies.T  # (block, n_classes)
+    own = cosines.gather(1, y[:, None])
+    cosines.scatter_(1, y[:, None], -2)  # below any cosine
+    near = cosines.topk(_NEAREST, dim=1).values
+    rest = cosines.index_select(1, drawn)
+    counted = (rest < near[:, -1:]) & (rest > -2)  # neither among the nearest nor the true one
+    remaining = len(proxies) - 1 - _NEAREST
+    each = math.log(remaining) - counted.sum(1, keepdim=True).log()
+    once = torch.zeros_like(near[:, :1]).expand(-1, 1 + _NEAREST)
+    log_count = torch.cat([once, torch.where(counted, each, -math.inf)], dim=1)
+    return torch.cat([own, near, rest.clamp_min(-1)], dim=1), log_count
+
+
+def fit_concentration(candidates: Candidates, weight: Tensor) -> tuple[float, float]:
     """Fit concentration and softening by penalised maximum likelihood.
 
     Parameters
     ----------
-    cosines : Tensor of shape (n, n_classes)
-        To the proxies.
-    y : Tensor of shape (n,)
-        True classes.
+    candidates : Candidates
+        Cosines to the proxies, and the true classes.
     weight : Tensor of shape (n,)
         Positive weights; their scale does not matter.
 
@@ -52,12 +135,15 @@ def fit_concentration(cosines: Tensor, y: Tensor, weight: Tensor) -> tuple[float
     -------
     concentration, softening : float
     """
-    cosines, share = cosines.double(), weight.double() / weight.sum()
+    cosines, share = candidates.cosines.double(), weight.double() / weight.sum()
+    log_count = 0 if candidates.log_count is None else candidates.log_count.double()
+    squared, own = _squared_distances(cosines), candidates.own[:, None]
 
     def penalised_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         theta = torch.tensor(parameters, device=cosines.device, requires_grad=True)
-        log_p = log_probabilities(cosines, theta[0].exp(), theta[1].exp())
-        loss = -(share * log_p.gather(1, y[:, None])[:, 0]).sum()
+        score = -theta[0].exp() * torch.log(squared + theta[1].exp())
+        log_p = score.gather(1, own)[:, 0] - (score + log_count).logsumexp(1)
+        loss = -(share @ log_p)
         loss.backward()
         away = parameters - _CENTRE
         gradient = theta.grad.cpu().numpy() + 2 * _PENALTY * away
@@ -66,3 +152,7 @@ def fit_concentration(cosines: Tensor, y: Tensor, weight: Tensor) -> tuple[float
     result = minimize(penalised_loss, _CENTRE, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
     concentration, softening = np.exp(result.x).tolist()
     return concentration, softening
+
+
+def _squared_distances(cosines: Tensor) -> Tensor:
+    return (2 - 2 * cosines).clamp_min_(0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._device import to_tensor
+from skhug._device import to_numpy, to_tensor
 from skhug.encoders import SphereEncoder
 
 _BLOCK_ROWS = 2048
@@ -38,6 +38,17 @@ def embed_blocks(encoder: SphereEncoder, X: np.ndarray) -> Iterator[Tensor]:
 def embed(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
     """Return the unit embeddings of all rows, shape (n, n_components), on the device."""
     return torch.cat(list(embed_blocks(encoder, X)))
+
+
+def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:
+    """Bring blocks of rows together in one array; no second copy of it is ever held."""
+    joined, start = None, 0
+    for block in map(to_numpy, blocks):
+        if joined is None:
+            joined = np.empty((n_rows, *block.shape[1:]), block.dtype)
+        joined[start : start + len(block)] = block
+        start += len(block)
+    return joined
 
 
 @torch.no_grad()

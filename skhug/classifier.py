@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._calibration import fit_concentration, log_probabilities
+from skhug._calibration import (
+    calibration_rows,
+    candidates,
+    fit_concentration,
+    log_probabilities,
+)
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._inference import device_of, embed, embed_blocks
+from skhug._inference import device_of, embed, embed_blocks, join
+from skhug._nearest import nearest, row_blocks
 from skhug._parameters import shares_parameters
 from skhug._training import Objective
 from skhug._validation import check_rows
@@ -37,7 +44,8 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     concentration_, softening_ : float
         Of the probabilities, ``p_c`` proportional to ``(d_c^2 + softening_)^-concentration_``
         with ``d_c`` the distance to proxy c. Fitted on the validation rows where there are
-        some, else on the training rows.
+        some, else on the training rows; on a draw of rows, and of the classes far from a row,
+        where there are many.
 
     See Also
     --------
@@ -75,7 +83,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         cosines : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
             In [-1, 1]. For two classes, half of the second's cosine minus the first's.
         """
-        cosines = self._per_block(X, lambda cosines: cosines)
+        cosines = self._of_cosines(X, lambda cosines: cosines)
         if len(self.classes_) == 2:
             return (cosines[:, 1] - cosines[:, 0]) / 2
         return cosines
@@ -91,10 +99,35 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Taken from ``classes_``.
+            Taken from ``classes_``. Memory does not grow with the number of classes.
         """
-        nearest = self._per_block(X, lambda cosines: cosines.argmax(1))
-        return self.classes_[nearest]
+        return self.classes_[self._nearest(X, itemgetter(1))]
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return how near each row is to any class: low where it belongs to none of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with the features seen in fit.
+
+        Returns
+        -------
+        cosine : ndarray of shape (n_samples,)
+            The largest cosine to a proxy, at most 1.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.metrics import roc_auc_score
+        >>> from skhug import HUGClassifier
+        >>> X, y = load_digits(return_X_y=True)
+        >>> known = y < 6
+        >>> model = HUGClassifier(max_epochs=10, random_state=0).fit(X[known], y[known])
+        >>> bool(roc_auc_score(known, model.score_samples(X)) > 0.9)
+        True
+        """
+        return self._nearest(X, itemgetter(0))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the classes.
@@ -109,7 +142,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         probability : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; rows sum to 1.
         """
-        return np.exp(self.predict_log_proba(X))
+        return self._of_cosines(X, lambda cosines: self._log_probabilities(cosines).exp())
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the classes' probabilities.
@@ -124,24 +157,39 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         log_probability : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        return self._per_block(
-            X, lambda cosines: log_probabilities(cosines, self.concentration_, self.softening_)
-        )
+        return self._of_cosines(X, self._log_probabilities)
 
-    def _per_block(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """Join what a function makes of the cosines (block, n_classes), block by block."""
+    def _log_probabilities(self, cosines: Tensor) -> Tensor:
+        return log_probabilities(cosines, self.concentration_, self.softening_)
+
+    def _of_cosines(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """Join what a function makes of the cosines (block, n_classes)."""
+        X, proxies = self._checked(X)
+        embeddings = embed_blocks(self.module_, X)
+        parts = (part for z in embeddings for part in row_blocks(z, len(proxies)))
+        return join((function(part @ proxies.T) for part in parts), len(X))
+
+    def _nearest(self, X: Any, pick: Callable[[tuple[Tensor, Tensor]], Tensor]) -> np.ndarray:
+        """Join what is picked of the nearest proxy's (cosine, index)."""
+        X, proxies = self._checked(X)
+        embeddings = embed_blocks(self.module_, X)
+        return join((pick(nearest(z, proxies)) for z in embeddings), len(X))
+
+    def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:
         check_is_fitted(self)
         X = check_rows(self, X)
-        proxies = to_tensor(self.proxies_, device_of(self.module_))
-        blocks = [to_numpy(function(z @ proxies.T)) for z in embed_blocks(self.module_, X)]
-        return np.concatenate(blocks)
+        return X, to_tensor(self.proxies_, device_of(self.module_))
 
     def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
-        cosines = embed(objective.encoder, held_out.X) @ objective.unit_proxies().T
-        y, weight = (to_tensor(a, cosines.device) for a in (held_out.y, held_out.weight))
-        concentration, softening = fit_concentration(cosines, y, weight)
+        proxies = objective.unit_proxies()
+        rows = calibration_rows(len(held_out.X), len(proxies))
+        if len(rows) < len(held_out.X):
+            held_out = Rows(*(a[rows] for a in held_out))
+        embeddings = embed(objective.encoder, held_out.X)
+        y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
+        concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
         return {"concentration_": concentration, "softening_": softening}
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
-        predicted = to_numpy((embeddings @ proxies.T).argmax(1))
+        predicted = to_numpy(nearest(embeddings, proxies)[1])
         return float(np.average(predicted == rows.y, weights=rows.weight))

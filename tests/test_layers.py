@@ -17,14 +17,22 @@ LAYERS = [
         "_pairs",
         "_device",
         "_callbacks",
+        "_codes",
+        "_nearest",
         "_scaling",
         "_validation",
-        "_calibration",
         "metrics",
-        "_displays_common",
     },
+    {"uniformity", "_calibration"},
+    {"losses"},
+    {"proxies", "encoders", "optimizers", "_data", "_kernels"},
+    {"_parameters", "_training", "_inference", "_persistence"},
+    {"_assembly", "_monitor"},
+    {"_fitting"},
+    {"_base"},
+    {"classifier", "embedder"},
+    {"_displays_common"},
     {
-        "uniformity",
         "_displays_angle",
         "_displays_gram",
         "_displays_history",
@@ -33,13 +41,6 @@ LAYERS = [
     },
     {"_displays_sphere"},
     {"plotting"},
-    {"losses"},
-    {"proxies", "encoders", "optimizers", "_data", "_kernels"},
-    {"_parameters", "_training", "_inference", "_persistence"},
-    {"_assembly", "_monitor"},
-    {"_fitting"},
-    {"_base"},
-    {"classifier", "embedder"},
     {"__init__"},
 ]
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
@@ -59,6 +60,13 @@ def test_imports_point_downward(path):
     assert path.stem in LAYER_OF, "give the new module a layer"
     above = {m for m in imported_modules(path) if LAYER_OF[m] >= LAYER_OF[path.stem]}
     assert not above
+
+
+def test_pictures_take_any_estimator_and_so_import_metrics_at_most():
+    pictures = {"plotting", *(name for name in LAYER_OF if name.startswith("_displays_"))}
+    for name in pictures:
+        imported = set(imported_modules(PACKAGE / f"{name}.py"))
+        assert imported <= {"metrics", *pictures}, name
 
 
 def test_only_validation_imports_scikit_learns_private_api():
