@@ -81,11 +81,9 @@ for unseen in held_out:
     areas.append({name: roc_auc_score(is_known, score) for name, score in scores.items()})
     shown = "  ".join(f"{name} {area:.3f}" for name, area in areas[-1].items())
     print(f"{','.join(str(u)[:8] for u in unseen):>8}  {accuracy:.3f}  {shown}")
-mean = {name: np.mean([area[name] for area in areas]) for name in areas[0]}
-print(
-    "Mean ROC AUC of the rows above: "
-    + ", ".join(f"{name} {area:.3f}" for name, area in mean.items())
-)
+if len(areas) > 1:
+    mean = {name: np.mean([area[name] for area in areas]) for name in areas[0]}
+    print("Mean ROC AUC: " + ", ".join(f"{name} {area:.3f}" for name, area in mean.items()))
 
 # %%
 # Look
