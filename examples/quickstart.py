@@ -11,7 +11,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import NearestNeighbors
@@ -20,6 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from skhug import HUGClassifier, HUGEmbedder
 from skhug.metrics import mean_average_precision_at_r, recall_at_k
+from skhug.plotting import RetrievalDisplay, SphereDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
@@ -57,6 +57,7 @@ embedder = HUGEmbedder(random_state=0).fit(X_train, y_train)
 gallery, queries = embedder.transform(X_train), embedder.transform(X_test)
 index = NearestNeighbors(n_neighbors=5).fit(gallery)
 neighbours = index.kneighbors(queries, return_distance=False)
+print(f"The five nearest to a {y_test[0]}: {y_train[neighbours[0]]}")
 
 
 def retrieval(queries, gallery):
@@ -74,30 +75,14 @@ print(f"Retrieval, raw pixels      {retrieval(X_test, X_train)}")
 # Look
 # ----
 # With two components the sphere is a circle, and ten classes cannot be as far apart as they
-# would be in nine dimensions: they settle at the corners of a regular polygon.
+# would be in nine dimensions: they settle at the corners of a regular polygon. Beside it, test
+# digits and the training digits nearest to them on that circle: wrong ones are crossed.
 circle = HUGClassifier(n_components=2, random_state=0).fit(X_train, y_train)
-z = circle.transform(X_test)
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-left.scatter(*z.T, c=y_test, cmap="tab10", s=14)
-left.scatter(*circle.proxies_.T, c="black", marker="x", s=60, label="proxies")
-for name, (a, b) in zip(circle.classes_, 1.14 * circle.proxies_, strict=True):
-    left.annotate(str(name), (a, b), ha="center", va="center")
-left.set(aspect="equal", title="Test digits and proxies on the circle", xlabel="z1", ylabel="z2")
-left.legend(loc="center")
-
-wrong = np.flatnonzero((y_train[neighbours] != y_test[:, None]).any(axis=1))
-shown = [*range(3), *wrong[:3]]
-gap = np.ones((10, 2))
-
-
-def tile(row):
-    return np.pad(row.reshape(8, 8) / 16, 1)
-
-
-strips = [[tile(X_test[i]), gap, *(tile(X_train[j]) for j in neighbours[i])] for i in shown]
-right.imshow(np.vstack([np.hstack(strip) for strip in strips]), cmap="gray_r")
-right.set(xticks=[], yticks=[], title="Query | its nearest neighbours, three of them mixed")
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.8), layout="constrained")
+SphereDisplay.from_estimator(circle, X_test, y_test, ax=left)
+RetrievalDisplay.from_estimator(
+    circle, X_test, y_test, gallery=X_train, gallery_labels=y_train, cmap="gray_r", ax=right
+)
 
 target = Path("quickstart.png").resolve()
 figure.savefig(target, dpi=120)

@@ -34,8 +34,16 @@ LAYERS = [
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
     {"_parameters", "_training", "_inference", "_persistence"},
     {"_assembly", "_stacked", "_tracking", "_collapse", "_collapse_report", "_hyperspherical"},
-    {"metrics", "_monitor"},
-    {"_fitting", "_scorers"},
+    {"metrics", "_monitor", "_displays_common"},
+    {
+        "_displays_angle",
+        "_displays_gram",
+        "_displays_history",
+        "_displays_projection",
+        "_displays_retrieval",
+    },
+    {"_displays_sphere"},
+    {"plotting", "_fitting", "_scorers"},
     {"_base", "_ahead"},
     {"classifier", "embedder", "model_selection"},
     {"__init__"},
@@ -57,6 +65,13 @@ def test_imports_point_downward(path):
     assert path.stem in LAYER_OF, "give the new module a layer"
     above = {m for m in imported_modules(path) if LAYER_OF[m] >= LAYER_OF[path.stem]}
     assert not above
+
+
+def test_pictures_take_any_estimator_and_so_import_metrics_at_most():
+    pictures = {"plotting", *(name for name in LAYER_OF if name.startswith("_displays_"))}
+    for name in pictures:
+        imported = set(imported_modules(PACKAGE / f"{name}.py"))
+        assert imported <= {"metrics", *pictures}, name
 
 
 def test_only_validation_imports_scikit_learns_private_api():

@@ -1,0 +1,144 @@
+"""What the displays share: optional imports, colours and marks, panels, an estimator's parts."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+_EXTRA_OF = {"matplotlib": "plot", "plotly": "interactive"}
+
+# Paul Tol's "muted" colours and a grey, which the colour-blind tell apart.
+COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#DDCC77",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+    "#4D4D4D",
+)
+# As many as are coprime to the colours: the pairs repeat only after 90 classes.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+RIGHT, WRONG = "#0072B2", "#D55E00"
+
+
+def optional(module: str) -> Any:
+    """Import a module of an optional dependency, or say which extra installs it."""
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        extra = _EXTRA_OF[package]
+        raise ImportError(f'This picture needs {package}: pip install "skhug[{extra}]".') from error
+
+
+def new_axes(ax: Any, size: tuple[float, float], projection: str | None = None) -> Any:
+    """Return the axes to draw into, by default those of a new figure."""
+    plt = optional("matplotlib.pyplot")
+    if ax is None:
+        if projection == "3d":  # whose extent layout engines misjudge: leave room for a legend
+            return plt.figure(figsize=size).add_axes((0.0, 0.03, 0.68, 0.87), projection="3d")
+        return plt.figure(figsize=size, layout="constrained").add_subplot()
+    if projection is not None and ax.name != projection:
+        raise ValueError(
+            f"This picture needs axes with projection={projection!r}: make them with "
+            f'plt.subplots(subplot_kw={{"projection": {projection!r}}}).'
+        )
+    return ax
+
+
+def new_panels(ax: Any, n_panels: int, n_cols: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the axes that bound the picture, and those of its panels.
+
+    One panel is the bounding axes themselves; more share their place, and the bounding ones are
+    then invisible. ``size`` is that of a panel, in inches.
+    """
+    n_cols = min(n_cols, n_panels)
+    n_rows = -(-n_panels // n_cols)
+    ax = new_axes(ax, (size[0] * n_cols, size[1] * n_rows))
+    if n_panels == 1:
+        return ax, np.array([ax])
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            f"{n_panels} panels need axes that are part of a grid: make ax with plt.subplots, "
+            "or leave it out."
+        )
+    ax.set_axis_off()
+    grid = place.subgridspec(n_rows, n_cols)
+    cells = [divmod(i, n_cols) for i in range(n_panels)]
+    return ax, np.array([ax.figure.add_subplot(grid[cell]) for cell in cells])
+
+
+def fitted_step(estimator: Any) -> Any:
+    """Return the estimator inside searches and pipelines, after a check that it is fitted."""
+    check_is_fitted(estimator)
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator
+
+
+def fitted_attribute(estimator: Any, name: str, otherwise: str) -> Any:
+    """Return an attribute of the estimator inside searches and pipelines."""
+    step = fitted_step(estimator)
+    if not hasattr(step, name):
+        raise ValueError(f"{type(step).__name__} has no {name}: {otherwise}.")
+    return getattr(step, name)
+
+
+def unit_rows(points: Any, name: str) -> np.ndarray:
+    """Return points as float64 rows of length 1."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or len(points) == 0:
+        raise ValueError(f"{name} has shape {points.shape}: pass (n_points, n_components).")
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    if not np.all(np.isfinite(length) & (length > 0)):
+        raise ValueError(f"{name} has rows of zeros, NaN or infinity: remove them.")
+    return points / length
+
+
+def labels_of(y: Any, n_rows: int, name: str = "y") -> np.ndarray:
+    """Return labels as an array, one for each row."""
+    y = np.asarray(y)
+    if y.shape != (n_rows,):
+        raise ValueError(f"{name} has shape {y.shape}: pass one label for each of {n_rows} rows.")
+    return y
+
+
+def drawn_rows(n_rows: int, most: int) -> np.ndarray:
+    """Return the rows to draw: all, or as many as may be, drawn always alike."""
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.sort(np.random.RandomState(0).permutation(n_rows)[:most])
+
+
+def shown(label: Any, width: int = 14) -> str:
+    """Return a label as text of limited width."""
+    text = str(label)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def closed_form_cosines(n_classes: int, n_components: int) -> tuple[str, np.ndarray] | None:
+    """Return the name of the known optimal arrangement and the cosines between its points.
+
+    The simplex where it fits, the cross-polytope for twice as many classes as components, the
+    regular polygon on the circle, else None (Liu et al. 2023, section 3.3).
+    """
+    if n_classes <= n_components + 1:
+        return "simplex", np.array([-1 / (n_classes - 1)])
+    if n_classes == 2 * n_components:
+        return "cross-polytope", np.array([0.0, -1.0])
+    if n_components == 2:
+        steps = np.arange(1, n_classes // 2 + 1)
+        return "regular polygon", np.cos(2 * np.pi * steps / n_classes)
+    return None
