@@ -52,7 +52,9 @@ def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:
 @torch.no_grad()
 def prepare(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
     """Return all rows as they enter the module's body, on the device."""
-    device = device_of(encoder)
-    rows = encoder.prepare.block_rows
-    starts = range(0, len(X), rows)
-    return torch.cat([encoder.prepare(to_tensor(X[i : i + rows], device)) for i in starts])
+    device, size = device_of(encoder), encoder.prepare.block_rows
+    shape = encoder.prepare.output_shape(X.shape[1:])
+    prepared = torch.empty((len(X), *shape), dtype=encoder.prepare.dtype, device=device)
+    for block, rows in zip(prepared.split(size), range(0, len(X), size), strict=True):
+        block.copy_(encoder.prepare(to_tensor(X[rows : rows + size], device)))
+    return prepared

@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["centre_and_scale"]
 
 # Rows that quantiles are taken from, evenly spaced over the data.
-_ROWS = 4096
+_ROWS = 2048
 # Columns sorted at once.
 _COLUMNS = 512
 # A feature's spread is this many robust standard deviations, or half its range if that is less.
@@ -32,7 +32,7 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     X : ndarray of shape (n, n_features)
         Rows.
     weight : ndarray of shape (n,)
-        Positive weights; an integer weight equals as many rows for up to 4,096 rows.
+        Positive weights; an integer weight equals as many rows for up to 2,048 rows.
 
     Returns
     -------
