@@ -44,7 +44,16 @@ _HOMES = {
     "AdamW": "optimizers",
     "SGD": "optimizers",
 }
-_MODULES = ("classifier", "embedder", "encoders", "losses", "metrics", "optimizers", "proxies")
+_MODULES = (
+    "augment",
+    "classifier",
+    "embedder",
+    "encoders",
+    "losses",
+    "metrics",
+    "optimizers",
+    "proxies",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
     {
         "_version",
+        "augment",
         "_within",
         "_pairs",
         "_device",
