@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from skhug import MLP
+from skhug._modules import Standardize
 from skhug._scaling import centre_and_scale
-from skhug.encoders import Standardize
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 RESULTS = Path(__file__).parent / "results"

@@ -13,7 +13,7 @@ from skhug._version import __version__
 if TYPE_CHECKING:
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
-    from skhug.encoders import MLP
+    from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
     from skhug.proxies import Learned
@@ -25,10 +25,13 @@ __all__ = [
     "MLP",
     "SGD",
     "AdamW",
+    "ConvNet",
     "HUGClassifier",
     "HUGEmbedder",
     "HUGLoss",
     "Learned",
+    "Pretrained",
+    "ResNet",
     "__version__",
 ]
 
@@ -40,6 +43,9 @@ _HOMES = {
     "MHS": "losses",
     "MGD": "losses",
     "MLP": "encoders",
+    "ConvNet": "encoders",
+    "Pretrained": "encoders",
+    "ResNet": "encoders",
     "Learned": "proxies",
     "AdamW": "optimizers",
     "SGD": "optimizers",

@@ -8,20 +8,16 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
-from torch import Tensor
+from torch import Tensor, nn
 
 from skhug._device import to_tensor
-from skhug._parameters import default_components, expand
+from skhug._heads import evaluate, output_width
+from skhug._images import Layout, channel_statistics
+from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
 from skhug._training import Objective
-from skhug.encoders import (
-    Cast,
-    Encoder,
-    SphereEncoder,
-    Standardize,
-    build_body,
-    output_width,
-)
+from skhug.encoders import Encoder, build_body
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 
@@ -58,28 +54,67 @@ def build_encoder(
     ValueError
         If the module's output does not fit ``n_components``.
     """
-    encoder = expand("encoder", encoder)
-    shape = X.shape[1:]
-    width = default_components(n_classes) if n_components is None else n_components
-    body = build_body(encoder, shape, width).to(device=device, dtype=dtype)
+    shape, spec = X.shape[1:], None
+    encoder = expand_encoder(encoder, shape)
     if isinstance(encoder, Encoder):
-        prepare = _standardize(X, weight, device, dtype) if encoder.standardize else Cast(dtype)
-        return SphereEncoder(prepare, body, shape, width, clone(encoder))
-    given = output_width(body, to_tensor(X[:2], device, dtype))
-    if n_components not in (None, given):
+        spec = encoder
+    layout = Layout.of_rows(shape, spec.image_shape if spec else None)
+    standardize = spec.standardize if spec else False
+    width = default_components(n_classes) if n_components is None else n_components
+    body = build_body(encoder, layout.channels_first if layout else shape, width)
+    body = body.to(device=device, dtype=dtype)
+    if layout is None:
+        prepare = _prepare_rows(X, weight, standardize, device, dtype)
+    else:
+        prepare = _prepare_images(X, weight, layout, standardize, dtype).to(device)
+    if spec is None:
+        with torch.no_grad():
+            width = output_width(body, prepare(to_tensor(X[:2], device)))
+        if n_components not in (None, width):
+            raise ValueError(
+                f"the encoder returns {width} columns and n_components={n_components}: wrap it "
+                f"as Pretrained(module), which gives it a last layer of {n_components} outputs, "
+                "or leave n_components=None."
+            )
+    rebuilt = clone(spec) if spec is not None and spec.rebuilds else None
+    return SphereEncoder(prepare, body, shape, width, rebuilt)
+
+
+def _prepare_rows(
+    X: np.ndarray, weight: np.ndarray, standardize: Any, device: torch.device, dtype: torch.dtype
+) -> Prepare:
+    if standardize is False:
+        prepare = Cast(dtype)
+    elif standardize is True:
+        exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
+        prepare = Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
+    else:
         raise ValueError(
-            f"the encoder returns {given} columns and n_components={n_components}: give its "
-            f"last layer {n_components} outputs, or leave n_components=None."
+            f"standardize={standardize!r} is per channel of images, and X has flat rows: pass "
+            "True or False, or say how to read a row by image_shape."
         )
-    return SphereEncoder(Cast(dtype), body, shape, given)
+    prepare.per_batch = X.dtype == np.uint8
+    return prepare
 
 
-def _standardize(
-    X: np.ndarray, weight: np.ndarray, device: torch.device, dtype: torch.dtype
-) -> Standardize:
-    exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-    centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
-    return Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
+def _prepare_images(
+    X: np.ndarray, weight: np.ndarray, layout: Layout, standardize: Any, dtype: torch.dtype
+) -> NormalizeImages:
+    channels = layout.channels_first[0]
+    if standardize is True:
+        mean, std = channel_statistics(X, weight, layout)
+    elif standardize is False:
+        mean, std = np.zeros(channels), np.ones(channels)
+    else:
+        mean, std = (np.asarray(a, dtype=np.float64) for a in standardize)
+        if not mean.shape == std.shape == (channels,) or not np.all(std > 0):
+            raise ValueError(
+                f"standardize={standardize!r}: pass (mean, std) with {channels} number"
+                f"{'s' * (channels > 1)} each, one a channel, the deviations above 0."
+            )
+    inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+    return NormalizeImages(layout.shape, torch.as_tensor(mean), torch.as_tensor(inverse), dtype)
 
 
 def initial_proxies(
@@ -131,5 +166,33 @@ def build_objective(
 
 
 def step_flops(objective: Objective, batch_size: int) -> float:
-    """Floating-point operations of a training step, as for dense layers."""
-    return 6.0 * batch_size * sum(p.numel() for p in objective.parameters())
+    """Floating-point operations of a training step: three times those of the forward pass.
+
+    Every weight counts once a row, and those of a convolution once a position.
+    """
+    weights = sum(p.numel() for p in objective.parameters())
+    return 6.0 * batch_size * (weights + _repeated_weights(objective.encoder))
+
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def _repeated_weights(encoder: SphereEncoder) -> int:
+    """Multiplications a row that convolutions add to one for each of their weights."""
+    layers = [m for m in encoder.body.modules() if isinstance(m, _CONVOLUTIONS)]
+    if not layers:
+        return 0
+    added: list[int] = []
+    handles = [
+        layer.register_forward_hook(
+            lambda layer, _, out: added.append(layer.weight.numel() * (out[0, 0].numel() - 1))
+        )
+        for layer in layers
+    ]
+    like = next(encoder.parameters())
+    try:
+        evaluate(encoder, torch.zeros(1, *encoder.input_shape, device=like.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(added)

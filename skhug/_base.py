@@ -14,7 +14,7 @@ from skhug._data import Rows, split_rows
 from skhug._device import draw_seed, to_numpy
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import embed_blocks
-from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand
+from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._training import Objective
 from skhug._validation import (
@@ -34,7 +34,7 @@ class _BaseHUG(
 
     def __init__(
         self,
-        encoder: Any = "mlp",
+        encoder: Any = "auto",
         *,
         n_components: int | None = None,
         uniformity: Any = "mhe",
@@ -96,10 +96,13 @@ class _BaseHUG(
         -------
         self : estimator
         """
+        nested: dict[str, set[str]] = {}
         for key in params:
-            name, _, nested = key.partition("__")
-            if nested and name in SHORTHANDS and name not in params:
-                setattr(self, name, expand(name, getattr(self, name)))
+            name, _, inner = key.partition("__")
+            if inner and name in SHORTHANDS and name not in params:
+                nested.setdefault(name, set()).add(inner)
+        for name, inner in nested.items():
+            setattr(self, name, expand_to_set(name, getattr(self, name), inner))
         return super().set_params(**params)
 
     # --- fit ------------------------------------------------------------------------------
@@ -294,5 +297,6 @@ class _BaseHUG(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ class Batches:
     Parameters
     ----------
     X : Tensor of shape (n, ...)
-        Prepared rows.
+        Rows.
     y : Tensor of shape (n,)
         Class indices, int64.
     sample_weight : Tensor of shape (n,)
@@ -61,11 +61,20 @@ class Batches:
     batch_size : int
         Rows a batch. A last batch of one row joins the one before it, since batch
         normalisation cannot take it alone.
+    prepare : callable
+        From the rows of a batch to what is yielded.
     """
 
     def __init__(
-        self, X: Tensor, y: Tensor, sample_weight: Tensor, class_weight: Tensor, batch_size: int
+        self,
+        X: Tensor,
+        y: Tensor,
+        sample_weight: Tensor,
+        class_weight: Tensor,
+        batch_size: int,
+        prepare: Callable[[Tensor], Tensor] = lambda X: X,
     ) -> None:
+        self.prepare = prepare
         self.X = X
         self.y = y
         self.sample_weight = sample_weight
@@ -100,13 +109,13 @@ class Batches:
             y, weight = self.y[order], self.sample_weight[order]
         coef = _epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
         if order is None:
-            yield self.X, y, coef
+            yield self.prepare(self.X), y, coef
             return
         sizes = [stop - start for start, stop in bounds]
         for rows, labels, share in zip(
             order.split(sizes), y.split(sizes), coef.split(sizes), strict=True
         ):
-            yield self.X.index_select(0, rows), labels, share
+            yield self.prepare(self.X.index_select(0, rows)), labels, share
 
 
 def _epoch_coefficients(

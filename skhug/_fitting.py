@@ -21,7 +21,7 @@ from skhug._device import (
     to_numpy,
     to_tensor,
 )
-from skhug._inference import embed, prepare
+from skhug._inference import device_of, embed, prepare
 from skhug._monitor import Monitor
 from skhug._parameters import default_batch_size, default_max_epochs, expand
 from skhug._training import Objective, Patience, TrainingState, train
@@ -138,10 +138,14 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     batch_size = estimator.batch_size
     if batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
-    X = prepare(objective.encoder, rows.X)
-    y = to_tensor(rows.y, X.device)
-    weight, class_weight = (to_tensor(a, X.device, X.dtype) for a in (rows.weight, class_weight))
-    return Batches(X, y, weight, class_weight, batch_size)
+    encoder = objective.encoder
+    device, dtype = device_of(encoder), encoder.prepare.dtype
+    y = to_tensor(rows.y, device)
+    weight, class_weight = (to_tensor(a, device, dtype) for a in (rows.weight, class_weight))
+    if encoder.prepare.per_batch:
+        X = to_tensor(rows.X, device)
+        return Batches(X, y, weight, class_weight, batch_size, encoder.prepare)
+    return Batches(prepare(encoder, rows.X), y, weight, class_weight, batch_size)
 
 
 def _start(estimator: Any, objective: Objective, seed: int) -> TrainingState:

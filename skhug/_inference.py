@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from skhug._device import to_tensor
-from skhug.encoders import SphereEncoder
-
-_BLOCK_ROWS = 2048
+from skhug._modules import SphereEncoder
 
 
 def device_of(encoder: SphereEncoder) -> torch.device:
@@ -21,14 +19,14 @@ def device_of(encoder: SphereEncoder) -> torch.device:
 
 def embed_blocks(encoder: SphereEncoder, X: np.ndarray) -> Iterator[Tensor]:
     """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients."""
-    device = device_of(encoder)
+    device, rows = device_of(encoder), encoder.prepare.block_rows
     training = encoder.training
     if training:
         encoder.eval()
     try:
-        for start in range(0, len(X), _BLOCK_ROWS):
+        for start in range(0, len(X), rows):
             with torch.inference_mode():
-                block = encoder(to_tensor(X[start : start + _BLOCK_ROWS], device))
+                block = encoder(to_tensor(X[start : start + rows], device))
             yield block
     finally:
         if training:
@@ -44,5 +42,6 @@ def embed(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
 def prepare(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
     """Return all rows as they enter the module's body, on the device."""
     device = device_of(encoder)
-    starts = range(0, len(X), _BLOCK_ROWS)
-    return torch.cat([encoder.prepare(to_tensor(X[i : i + _BLOCK_ROWS], device)) for i in starts])
+    rows = encoder.prepare.block_rows
+    starts = range(0, len(X), rows)
+    return torch.cat([encoder.prepare(to_tensor(X[i : i + rows], device)) for i in starts])

@@ -12,18 +12,22 @@ import torch
 
 from skhug._device import FLOAT64_ELEMENTS, PRECISIONS
 from skhug._validation import HasMethods, Interval, StrOptions
-from skhug.encoders import MLP
+from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
 from skhug.proxies import Learned
 from skhug.uniformity import MGD, MHE, MHS, Uniformity
 
 # What a plain string stands for, parameter by parameter.
 SHORTHANDS: dict[str, dict[str, type]] = {
-    "encoder": {"mlp": MLP},
+    "encoder": {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet},
     "uniformity": {"mhe": MHE, "mhs": MHS, "mgd": MGD},
     "proxies": {"learned": Learned},
     "optimizer": NAMED,
 }
+
+
+# What "auto" stands for: for rows of features, for images.
+_AUTOMATIC = (MLP, ConvNet)
 
 
 def expand(name: str, value: Any) -> Any:
@@ -31,6 +35,25 @@ def expand(name: str, value: Any) -> Any:
     if isinstance(value, str) and value in SHORTHANDS.get(name, {}):
         return SHORTHANDS[name][value]()
     return value
+
+
+def expand_encoder(value: Any, row_shape: tuple[int, ...]) -> Any:
+    """Return the object that an encoder's string stands for where rows have this shape."""
+    if isinstance(value, str) and value == "auto":
+        rows, images = _AUTOMATIC
+        return rows() if len(row_shape) == 1 else images()
+    return expand("encoder", value)
+
+
+def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
+    """Return the object that a parameter's string stands for, for setting nested parameters.
+
+    An "auto" encoder becomes the first of what it may stand for that has all of them.
+    """
+    if name == "encoder" and isinstance(value, str) and value == "auto":
+        able = (kind for kind in _AUTOMATIC if nested <= kind().get_params().keys())
+        return next(able, _AUTOMATIC[0])()
+    return expand(name, value)
 
 
 # Steps of training that small data gets, whatever its number of epochs.
@@ -64,7 +87,7 @@ def _at_least(low: int, kind: type = Integral) -> Interval:
 
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "encoder": [StrOptions(set(SHORTHANDS["encoder"])), HasMethods("build"), callable],
+    "encoder": [StrOptions({"auto", *SHORTHANDS["encoder"]}), HasMethods("build"), callable],
     "n_components": [_at_least(1), None],
     "uniformity": [StrOptions(set(SHORTHANDS["uniformity"])), Uniformity],
     "alpha": [_at_least(0, Real)],
@@ -89,10 +112,14 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 _PARAMETERS = f"""\
-encoder : "mlp", MLP, torch.nn.Module or callable, default="mlp"
-    What embeds the rows. A module is copied, not changed; a callable takes
-    ``(input_shape, n_components)`` and returns a module. Modules of the user's own get the rows
-    as they are; :class:`~skhug.encoders.MLP` standardises them.
+encoder : {{"auto", "mlp", "convnet", "resnet"}}, Encoder, torch.nn.Module or callable, \
+default="auto"
+    What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
+    :class:`~skhug.encoders.ConvNet` for images. A module is copied, not changed; a callable
+    takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
+    values as they are, images in the order (batch, channels, height, width); built-in encoders
+    standardise them. :class:`~skhug.encoders.Pretrained` gives a module a last layer of the
+    right width, and fine-tunes or freezes the rest.
 n_components : int, optional
     Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
     encoder, as many as the simplex of the
@@ -142,8 +169,8 @@ class_weight : dict, "balanced" or None, default=None
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit.
 precision : {{"auto", "float32", "float64"}}, default="auto"
-    What to compute in. ``"auto"`` is the input's own, but float32 for float64 input of more
-    than {FLOAT64_ELEMENTS:,} numbers.
+    What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
+    input of more than {FLOAT64_ELEMENTS:,} numbers.
 device : str or torch.device, default="auto"
     ``"auto"`` is cuda, then mps, then cpu, whichever there is.
 random_state : int, RandomState or None, default=None
@@ -166,8 +193,10 @@ n_iter_ : int
     Epochs trained.
 loss_ : float
     Mean loss of the last epoch.
+input_shape_ : tuple of int
+    Shape of a sample in fit, ``X.shape[1:]``.
 n_features_in_ : int
-    Features seen in fit.
+    Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
 feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names, where all are strings."""
 

@@ -11,9 +11,9 @@ import torch
 from sklearn.base import clone
 
 from skhug._device import PRECISIONS, to_numpy
-from skhug.encoders import Cast, SphereEncoder, Standardize
+from skhug._modules import Cast, NormalizeImages, SphereEncoder, Standardize
 
-_STATISTICS = ("centre", "inverse_scale")
+_PREPARES = {kind.__name__: kind for kind in (Cast, NormalizeImages, Standardize)}
 
 
 def pack_module(encoder: SphereEncoder) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def pack_module(encoder: SphereEncoder) -> dict[str, Any]:
         "input_shape": encoder.input_shape,
         "n_components": encoder.n_components,
         "precision": str(encoder.prepare.dtype).removeprefix("torch."),
+        "prepare": type(encoder.prepare).__name__,
+        "prepare_arguments": pack_tensors(encoder.prepare.arguments()),
     }
-    if isinstance(encoder.prepare, Standardize):
-        packed["statistics"] = {n: to_numpy(getattr(encoder.prepare, n)) for n in _STATISTICS}
     if encoder.spec is None:  # the user's own module: only pickle knows how to make it
         return {**packed, "module": copy.deepcopy(encoder.body).cpu()}
     weights = {name: to_numpy(value) for name, value in encoder.body.state_dict().items()}
@@ -56,18 +56,15 @@ def _map(tree: Any, leaf: type, function: Callable[[Any], Any]) -> Any:
 
 def unpack_module(packed: dict[str, Any]) -> SphereEncoder:
     """Return the module of :func:`pack_module`, on the CPU and in evaluation mode."""
-    dtype = PRECISIONS[packed["precision"]]
+    arguments = unpack_tensors(packed["prepare_arguments"])
+    prepare = _PREPARES[packed["prepare"]](**arguments, dtype=PRECISIONS[packed["precision"]])
     spec = packed.get("spec")
     if spec is None:
         body = packed["module"]
     else:
         with torch.device("meta"):  # draws no random numbers and allocates nothing
-            body = spec.build(packed["input_shape"], packed["n_components"])
+            body = spec.build(prepare.output_shape(packed["input_shape"]), packed["n_components"])
         weights = {name: torch.from_numpy(v.copy()) for name, v in packed["weights"].items()}
         body.load_state_dict(weights, assign=True)
-    prepare = Cast(dtype)
-    if "statistics" in packed:
-        statistics = (torch.from_numpy(packed["statistics"][n].copy()) for n in _STATISTICS)
-        prepare = Standardize(*statistics, dtype)
     encoder = SphereEncoder(prepare, body, packed["input_shape"], packed["n_components"], spec)
     return encoder.eval()

@@ -46,7 +46,8 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
     mean = _mean(X, weight)
     # What differs by rounding only is constant.
-    constant = half_range <= 10 * np.finfo(X.dtype).eps * np.abs(mean)
+    eps = np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0.0
+    constant = half_range <= 10 * eps * np.abs(mean)
     return np.clip(mean, median - scale, median + scale), np.where(constant, 0, scale)
 
 

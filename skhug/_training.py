@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from skhug._data import Batches
 from skhug._device import to_numpy
 from skhug._kernels import find_kernel
+from skhug._modules import SphereEncoder
 from skhug._pairs import widened
 from skhug._within import within_sum
-from skhug.encoders import SphereEncoder
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.optimizers import (
     FlatStepper,
@@ -168,8 +168,8 @@ class TrainingState:
         if weight_decay is None:
             weight_decay = default_weight_decay(optimizer)
         parameters = [
-            (p, learning_rate, weight_decay if p.ndim > 1 else 0.0)
-            for p in objective.encoder.parameters()
+            (p, rate, weight_decay if p.ndim > 1 else 0.0)
+            for p, rate in objective.encoder.learning_rates(learning_rate)
         ]
         parameters.append((objective.proxies, proxy_learning_rate, 0.0))
         segments = flatten(parameters)
@@ -279,7 +279,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Take one pass over the data; return the means of the loss's terms over its batches."""
     gradients, stepper = state.objective.gradients, state.stepper
-    sums = batches.X.new_zeros(2)
+    sums = state.objective.proxies.new_zeros(2)
     between_sum, within_sum = sums.unbind()
     horizon = max_epochs * len(batches)
     step = state.epoch * len(batches)

@@ -25,12 +25,25 @@ __all__ = [
     "input_attributes_kept_on_error",
 ]
 
-_FLOATS = (np.float64, np.float32)
+# Kept as they come, uint8 since images are large; all else becomes the first of them.
+_KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True}
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
-    """Return rows of features as a finite float array, checked against those seen in fit."""
-    return validate_data(estimator, X, reset=reset, dtype=_FLOATS)
+def check_rows(estimator: Any, X: Any) -> np.ndarray:
+    """Return rows or images as a finite array, checked against those seen in fit."""
+    _check_sample_shape(estimator, X)
+    return validate_data(estimator, X, reset=False, **_KEPT)
+
+
+def _check_sample_shape(estimator: Any, X: Any) -> None:
+    """Refuse samples of another shape than in fit; of flat rows scikit-learn counts features."""
+    seen = estimator.input_shape_
+    shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    if (len(seen) > 1 or len(shape) > 2) and tuple(shape[1:]) != seen:
+        raise ValueError(
+            f"X has shape {tuple(shape)}, and {type(estimator).__name__} was fitted on samples "
+            f"of shape {seen}: pass X of shape (n, {', '.join(map(str, seen))})."
+        )
 
 
 def check_training_data(
@@ -43,7 +56,11 @@ def check_training_data(
     ValueError
         If X, y or the weights are not usable, with what to do.
     """
-    X, y = validate_data(estimator, X, y, reset=reset, dtype=_FLOATS)
+    if not reset:
+        _check_sample_shape(estimator, X)
+    X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
+    if reset:
+        estimator.input_shape_ = X.shape[1:]
     check_classification_targets(y)
     y = column_or_1d(y, warn=True)
     if sample_weight is None:
@@ -79,10 +96,10 @@ def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def input_attributes_kept_on_error(estimator: Any) -> Iterator[None]:
     """Keep a fitted model usable when a later fit fails.
 
-    Validation stores the new data's names and width before training; a fit that fails then
+    Validation stores the new data's names and shape before training; a fit that fails then
     must not leave them beside the old weights.
     """
-    names = ("n_features_in_", "feature_names_in_")
+    names = ("n_features_in_", "feature_names_in_", "input_shape_")
     before = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Encoders: specifications that build torch modules, and the module an estimator trains."""
+"""Encoders: specifications that build torch modules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from sklearn.base import BaseEstimator
-from torch import Tensor, nn
+from torch import nn
 
-__all__ = ["MLP", "Encoder"]
+from skhug._heads import FineTuned, split_head
+from skhug._residual import RESNETS, residual_network
+
+__all__ = ["MLP", "ConvNet", "Encoder", "Pretrained", "ResNet"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
@@ -28,11 +30,19 @@ class Encoder(BaseEstimator):
     ``set_params``), so that a grid search reaches them as ``encoder__hidden_layer_sizes``.
     """
 
-    # Whether the estimator standardises the input in front of the module.
-    standardize = False
+    # How the estimator normalises the input in front of the module: by the training data's
+    # statistics (True), not at all (False) or, for images, by a given (mean, std) per channel.
+    standardize: bool | tuple[Sequence[float], Sequence[float]] = False
+    # Shape of an image where it comes as a flat row.
+    image_shape: tuple[int, ...] | None = None
+    # Whether a pickle holds the weights alone and builds the module anew.
+    rebuilds = True
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
-        """Return a new module from ``(batch, *input_shape)`` to ``(batch, n_components)``."""
+        """Return a new module from ``(batch, *input_shape)`` to ``(batch, n_components)``.
+
+        Images come as (channels, height, width), however they lie in X.
+        """
         raise NotImplementedError
 
 
@@ -103,7 +113,10 @@ class MLP(Encoder):
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         if len(input_shape) != 1:
-            raise ValueError(f"MLP takes rows of features, and each row has shape {input_shape}.")
+            raise ValueError(
+                f"MLP takes rows of features, and each sample has shape {input_shape}: pass flat "
+                "rows, or an encoder for images such as ConvNet()."
+            )
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation={self.activation!r}: pass one of {', '.join(ACTIVATIONS)}."
@@ -114,91 +127,215 @@ class MLP(Encoder):
             raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1).")
 
 
-class Standardize(nn.Module):
-    """Centres and scales features, then squeezes what is far out.
+class ConvNet(Encoder):
+    """Convolutional network for images: the four blocks of few-shot learning.
 
-    ``z = (x - centre) * inverse_scale``, then ``z / sqrt(1 + (z / limit)^2)``, which leaves small
-    z alone and keeps every value within ``limit`` (the smooth clipping of RealMLP, Holzmueller
-    et al. 2024). The statistics are float64 buffers, so that differences are taken before
-    precision is lost.
-    """
-
-    limit = 3.0
-
-    def __init__(self, centre: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.register_buffer("centre", centre)
-        self.register_buffer("inverse_scale", inverse_scale)
-        self.dtype = dtype
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return standardised features in the dtype of the computation."""
-        centre, inverse_scale = self.centre, self.inverse_scale
-        if X.dtype == torch.float32:  # its differences are exact enough in float32
-            centre, inverse_scale = centre.float(), inverse_scale.float()
-        z = ((X - centre) * inverse_scale).to(self.dtype)
-        return z * torch.rsqrt(1 + (z / self.limit) ** 2)
-
-
-class Cast(nn.Module):
-    """Input of a module that normalises for itself: only the dtype changes."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return X in the dtype of the computation."""
-        return X.to(self.dtype)
-
-
-class SphereEncoder(nn.Module):
-    """What an estimator trains: input normalisation, body, and the projection to the sphere.
-
-    ``forward`` maps raw rows to unit embeddings of shape (batch, n_components). Training calls
-    ``body`` on rows that went through ``prepare`` already, and leaves the projection to the loss.
+    Each block is a 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling; blocks pool
+    only as long as two pixels a side are left. What remains is flattened into a linear layer.
 
     Parameters
     ----------
-    prepare : Standardize or Cast
-        From raw rows to what the body takes.
-    body : Module
-        From (batch, *input_shape) to (batch, n_components).
-    input_shape : tuple of int
-        Shape of a row.
-    n_components : int
-        Dimension of the embedding.
-    spec : Encoder or None
-        What built the body; None for a user's module.
+    widths : sequence of int, default=(64, 64, 64, 64)
+        Channels of each block.
+    standardize : bool or (mean, std), default=True
+        Whether the estimator normalises each channel with the training data's mean and standard
+        deviation, stored with the model; or what to normalise by, in the units of X.
+    image_shape : tuple of int, optional
+        Shape of an image where X has flat rows, such as (1, 28, 28).
+
+    References
+    ----------
+    Vinyals et al., "Matching Networks for One Shot Learning", NeurIPS 2016; Snell, Swersky and
+    Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
+
+    Examples
+    --------
+    >>> from skhug import HUGClassifier
+    >>> from skhug.encoders import ConvNet
+    >>> model = HUGClassifier(ConvNet(image_shape=(1, 28, 28)))  # rows of 784 pixels
+    >>> sum(p.numel() for p in ConvNet().build((1, 28, 28), 10).parameters())
+    112330
     """
 
     def __init__(
         self,
-        prepare: nn.Module,
-        body: nn.Module,
-        input_shape: tuple[int, ...],
-        n_components: int,
-        spec: Encoder | None = None,
+        widths: Sequence[int] = (64, 64, 64, 64),
+        standardize: bool | tuple[Sequence[float], Sequence[float]] = True,
+        image_shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__()
-        self.prepare = prepare
-        self.body = body
-        self.input_shape = tuple(input_shape)
-        self.n_components = n_components
-        self.spec = spec
+        self.widths = widths
+        self.standardize = standardize
+        self.image_shape = image_shape
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Return unit embeddings of raw rows."""
-        return F.normalize(self.body(self.prepare(X)), dim=1)
+    def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
+        """Return the network; its weights are drawn from torch's global generator.
 
-    @property
-    def softness(self) -> float:
-        """What training adds to the squared norm that features are divided by.
-
-        The 0-sphere is {-1, 1} and has no tangent: with one component, training sees
-        ``x / sqrt(x^2 + 1)`` in place of the sign.
+        Raises
+        ------
+        ValueError
+            If a width is below 1 or the input is not made of images.
         """
-        return 1.0 if self.n_components == 1 else 0.0
+        _check_images(self, input_shape)
+        if not self.widths or any(width < 1 for width in self.widths):
+            raise ValueError(f"widths={self.widths!r}: pass one or more sizes above 0.")
+        channels, height, width = input_shape
+        layers: list[nn.Module] = []
+        for out in self.widths:
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out)]
+            if min(height, width) >= 2:
+                # In front of the ReLU it gives the same, and leaves the ReLU a quarter to do.
+                layers.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            layers.append(nn.ReLU())
+            channels = out
+        return nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels * height * width, n_components)
+        )
+
+
+class ResNet(Encoder):
+    """Residual network for small images, in the form used for CIFAR.
+
+    The stem is a 3x3 convolution without pooling; four stages of residual blocks halve the
+    side from the second on; their average over the pixels enters a linear layer. The last scale
+    of each block starts at zero, so that training starts from the identity.
+
+    Parameters
+    ----------
+    depth : {18, 34, 50}, default=18
+        Layers with weights. 50 has bottleneck blocks.
+    width : int, default=64
+        Channels of the first stage; each later stage has twice those of the one before.
+    standardize : bool or (mean, std), default=True
+        As in :class:`ConvNet`.
+    image_shape : tuple of int, optional
+        As in :class:`ConvNet`.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; the zero
+    scale: Goyal et al., "Accurate, Large Minibatch SGD", arXiv 1706.02677.
+
+    Examples
+    --------
+    >>> from skhug.encoders import ResNet
+    >>> sum(p.numel() for p in ResNet(depth=18).build((3, 32, 32), 10).parameters())
+    11173962
+    """
+
+    def __init__(
+        self,
+        depth: int = 18,
+        width: int = 64,
+        standardize: bool | tuple[Sequence[float], Sequence[float]] = True,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.depth = depth
+        self.width = width
+        self.standardize = standardize
+        self.image_shape = image_shape
+
+    def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
+        """Return the network; its weights are drawn from torch's global generator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range or the input is not made of images.
+        """
+        _check_images(self, input_shape)
+        if self.depth not in RESNETS:
+            raise ValueError(f"depth={self.depth!r}: pass one of {', '.join(map(str, RESNETS))}.")
+        if self.width < 1:
+            raise ValueError(f"width={self.width!r}: pass a number of channels above 0.")
+        block, repeats = RESNETS[self.depth]
+        return residual_network(block, repeats, input_shape[0], self.width, n_components)
+
+
+class Pretrained(Encoder):
+    """A user's module, its last layer fitted to the embedding, trained slowly or not at all.
+
+    If the module's output is that of one of its linear layers, that layer is the head: it stays
+    if it has ``n_components`` outputs already and is replaced by a new one otherwise. If not,
+    as where a module ends in pooling, a new linear head is put behind it. The head trains at the
+    estimator's learning rate.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        From (batch, channels, height, width) or (batch, n_features) to one row for each sample;
+        copied, not changed.
+    learning_rate : float, optional
+        Of the module's parameters without the head, above 0; the estimator's by default.
+    frozen : bool, default=False
+        Whether all but the head stays as it is, running statistics of batch normalisation
+        included.
+    standardize : bool or (mean, std), default=False
+        How each channel is normalised in front of the module: not at all, by the training
+        data's mean and standard deviation, or by those that the module was trained with, in
+        the units of X. ImageNet's for ``uint8`` are (123.7, 116.3, 103.5) and
+        (58.4, 57.1, 57.4). A pair is for images; rows are standardised as those of an MLP.
+    image_shape : tuple of int, optional
+        As in :class:`ConvNet`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn.datasets import load_iris
+    >>> from skhug import HUGClassifier
+    >>> from skhug.encoders import Pretrained
+    >>> backbone = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 10))
+    >>> model = HUGClassifier(Pretrained(backbone, frozen=True), max_epochs=5, random_state=0)
+    >>> model.fit(*load_iris(return_X_y=True)).module_.body.head
+    Linear(in_features=16, out_features=2, bias=True)
+    """
+
+    rebuilds = False
+
+    def __init__(
+        self,
+        module: nn.Module,
+        learning_rate: float | None = None,
+        frozen: bool = False,
+        standardize: bool | tuple[Sequence[float], Sequence[float]] = False,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.module = module
+        self.learning_rate = learning_rate
+        self.frozen = frozen
+        self.standardize = standardize
+        self.image_shape = image_shape
+
+    def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
+        """Return a copy of the module with a head of the right width.
+
+        Raises
+        ------
+        TypeError
+            If ``module`` is no torch module.
+        ValueError
+            If it cannot take such input or returns anything but a row for each sample.
+        """
+        if not isinstance(self.module, nn.Module):
+            raise TypeError(f"Pretrained takes a torch.nn.Module, not {self.module!r}.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r}: pass a number above 0, or frozen=True."
+            )
+        module = copy.deepcopy(self.module)
+        like = next(module.parameters(), torch.zeros(()))
+        rows = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
+        backbone, head = split_head(module, rows, n_components)
+        return FineTuned(backbone, head, self.learning_rate, self.frozen)
+
+
+def _check_images(encoder: Encoder, input_shape: tuple[int, ...]) -> None:
+    if len(input_shape) != 3:
+        name = type(encoder).__name__
+        raise ValueError(
+            f"{name} takes images, and each row has {input_shape[0]} values: pass X of shape "
+            f"(n, height, width) or say how to read a row, {name}(image_shape=(1, 28, 28))."
+        )
 
 
 def build_body(encoder: Any, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
@@ -221,26 +358,3 @@ def build_body(encoder: Any, input_shape: tuple[int, ...], n_components: int) ->
             "(input_shape, n_components) and returns a torch.nn.Module."
         )
     return body
-
-
-def output_width(body: nn.Module, rows: Tensor) -> int:
-    """Return the number of columns that a module gives for these rows, its state unchanged."""
-    training = body.training
-    body.eval()
-    try:
-        with torch.no_grad():
-            output = body(rows)
-    except Exception as error:
-        raise ValueError(
-            f"the encoder failed on rows of shape {tuple(rows.shape)} and dtype {rows.dtype}: "
-            f"{error}"
-        ) from error
-    finally:
-        body.train(training)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(rows):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"the encoder returned {shape} for {len(rows)} rows: it must return one row of "
-            "n_components numbers for each."
-        )
-    return output.shape[1]

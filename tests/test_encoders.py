@@ -5,7 +5,8 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skhug.encoders import ACTIVATIONS, MLP, Cast, SphereEncoder, Standardize
+from skhug._modules import Cast, SphereEncoder, Standardize
+from skhug.encoders import ACTIVATIONS, MLP
 
 
 def test_a_specification_builds_what_it_says():

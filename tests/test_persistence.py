@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from skhug._modules import Cast, SphereEncoder, Standardize
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
-from skhug.encoders import MLP, Cast, SphereEncoder, Standardize
+from skhug.encoders import MLP
 
 
 def make(spec):

@@ -1,0 +1,189 @@
+"""Modules that estimators put around an encoder: input preparation and the sphere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skhug._heads import FineTuned
+from skhug._images import Layout
+
+__all__ = ["Cast", "NormalizeImages", "Prepare", "SphereEncoder", "Standardize"]
+
+
+class Prepare(nn.Module):
+    """Base of what takes raw rows on the device to what a body takes.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of the computation.
+    """
+
+    # Whether training prepares batch by batch: rows in memory stay as small as they came.
+    per_batch = False
+    # Rows to embed at once.
+    block_rows = 2048
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        return {}
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a prepared row."""
+        return input_shape
+
+
+class Cast(Prepare):
+    """Input of a module that normalises for itself: only the dtype changes."""
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return X in the dtype of the computation."""
+        return X.to(self.dtype)
+
+
+class Standardize(Prepare):
+    """Centres and scales features, then squeezes what is far out.
+
+    ``z = (x - centre) * inverse_scale``, then ``z / sqrt(1 + (z / limit)^2)``, which leaves small
+    z alone and keeps every value within ``limit`` (the smooth clipping of RealMLP, Holzmueller
+    et al. 2024). The statistics are float64 buffers, so that differences are taken before
+    precision is lost.
+    """
+
+    limit = 3.0
+
+    def __init__(self, centre: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
+        super().__init__(dtype)
+        self.register_buffer("centre", centre)
+        self.register_buffer("inverse_scale", inverse_scale)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        return {"centre": self.centre, "inverse_scale": self.inverse_scale}
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return standardised features in the dtype of the computation."""
+        centre, inverse_scale = self.centre, self.inverse_scale
+        if X.dtype == torch.uint8:
+            X = X.float()
+        if X.dtype == torch.float32:  # its differences are exact enough in float32
+            centre, inverse_scale = centre.float(), inverse_scale.float()
+        z = ((X - centre) * inverse_scale).to(self.dtype)
+        return z * torch.rsqrt(1 + (z / self.limit) ** 2)
+
+
+class NormalizeImages(Prepare):
+    """Brings images into shape (batch, C, H, W) and normalises each channel.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Of an image as it lies in a row, for :class:`~skhug._images.Layout`.
+    mean, inverse_std : Tensor of shape (n_channels,)
+        ``(x - mean) * inverse_std``, in the units of the raw values.
+    dtype : torch.dtype
+        Of the computation.
+    """
+
+    per_batch = True
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        mean: Tensor,
+        inverse_std: Tensor,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__(dtype)
+        self.layout = Layout(tuple(image_shape))
+        _, height, width = self.layout.channels_first
+        # A hidden layer is many times as large as the pixels.
+        self.block_rows = min(256, max(1, (1 << 20) // (height * width)))
+        self.register_buffer("mean", mean.to(dtype))
+        self.register_buffer("inverse_std", inverse_std.to(dtype))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        return {
+            "image_shape": self.layout.shape,
+            "mean": self.mean,
+            "inverse_std": self.inverse_std,
+        }
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a prepared image."""
+        return self.layout.channels_first
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return normalised images; on CUDA with the channels last in memory.
+
+        Convolutions keep the memory format of their input. On a GPU tensor cores want the
+        channels last; on a CPU it made no difference.
+        """
+        form = torch.channels_last if X.is_cuda else torch.contiguous_format
+        X = self.layout.to_channels_first(X).to(self.dtype, memory_format=form)
+        return (X - self.mean[:, None, None]) * self.inverse_std[:, None, None]
+
+
+class SphereEncoder(nn.Module):
+    """What an estimator trains: input preparation, body, and the projection to the sphere.
+
+    ``forward`` maps raw rows to unit embeddings of shape (batch, n_components). Training calls
+    ``body`` on rows that went through ``prepare`` already, and leaves the projection to the loss.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        From raw rows to what the body takes.
+    body : Module
+        From prepared rows to (batch, n_components).
+    input_shape : tuple of int
+        Shape of a raw row.
+    n_components : int
+        Dimension of the embedding.
+    spec : Encoder or None
+        What built the body and builds it again from weights; None for a user's module.
+    """
+
+    def __init__(
+        self,
+        prepare: Prepare,
+        body: nn.Module,
+        input_shape: tuple[int, ...],
+        n_components: int,
+        spec: Any = None,
+    ) -> None:
+        super().__init__()
+        self.prepare = prepare
+        self.body = body
+        self.input_shape = tuple(input_shape)
+        self.n_components = n_components
+        self.spec = spec
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return unit embeddings of raw rows."""
+        return F.normalize(self.body(self.prepare(X)), dim=1)
+
+    def learning_rates(self, default: float) -> Iterator[tuple[nn.Parameter, float]]:
+        """Yield every parameter with its learning rate."""
+        if isinstance(self.body, FineTuned):
+            return self.body.learning_rates(default)
+        return ((parameter, default) for parameter in self.parameters())
+
+    @property
+    def softness(self) -> float:
+        """What training adds to the squared norm that features are divided by.
+
+        The 0-sphere is {-1, 1} and has no tangent: with one component, training sees
+        ``x / sqrt(x^2 + 1)`` in place of the sign.
+        """
+        return 1.0 if self.n_components == 1 else 0.0
