@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import sklearn
 import torch
+from scipy import stats
 from torch import nn
 
 from skhug import MLP
@@ -124,6 +127,31 @@ def mean_and_error(values) -> dict[str, float]:
 def show(cell: dict[str, float], digits: int = 4) -> str:
     """Mean +- standard error."""
     return f"{cell['mean']:.{digits}f} ± {cell['standard_error']:.{digits}f}"
+
+
+def measure(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of each job in each round, the order turning from round to round."""
+    names = list(jobs)
+    seconds = {name: [] for name in names}
+    for i in range(rounds + 1):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            start = time.perf_counter()
+            jobs[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values[1:]) for name, values in seconds.items()}  # the first warms up
+
+
+def interval(ours: np.ndarray, peer: np.ndarray) -> list[float]:
+    """Mean paired ratio, in logarithms, with its 95 % interval."""
+    logs = np.log(ours / peer)
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return [float(np.exp(logs.mean() + side * half)) for side in (0, -1, 1)]
+
+
+def verdict(ratio: list[float], bar: float) -> str:
+    """A ratio, its interval, the most it may be, and whether the whole interval keeps to it."""
+    mean, low, high = ratio
+    return f"{mean:.3f} ({low:.3f}-{high:.3f}), {bar:.3f} {'holds' if high <= bar else 'fails'}"
 
 
 def report(name: str, header: list[str], rows: list[list[str]], results: dict) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
     from skhug.proxies import Learned
+    from skhug.sampling import BalancedBatches
 
 __all__ = [
     "MGD",
@@ -25,6 +26,7 @@ __all__ = [
     "MLP",
     "SGD",
     "AdamW",
+    "BalancedBatches",
     "ConvNet",
     "HUGClassifier",
     "HUGEmbedder",
@@ -47,6 +49,7 @@ _HOMES = {
     "Pretrained": "encoders",
     "ResNet": "encoders",
     "Learned": "proxies",
+    "BalancedBatches": "sampling",
     "AdamW": "optimizers",
     "SGD": "optimizers",
 }
@@ -59,6 +62,7 @@ _MODULES = (
     "metrics",
     "optimizers",
     "proxies",
+    "sampling",
 )
 
 

@@ -73,6 +73,12 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
+def free_memory(device: torch.device) -> None:
+    """Give back what torch's allocator keeps for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside, and leave them as they were.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,9 +22,10 @@ from skhug._device import (
     to_numpy,
     to_tensor,
 )
-from skhug._inference import device_of, embed, prepare
+from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
 from skhug._parameters import default_batch_size, default_max_epochs, expand
+from skhug._placement import place_rows
 from skhug._training import Objective, Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
 
@@ -36,6 +38,22 @@ class Task(NamedTuple):
     classes: np.ndarray
 
 
+class FitRequest(NamedTuple):
+    """A fit to be done: of what, on what, from the fitted weights or new ones, for how long."""
+
+    estimator: Any
+    task: Task
+    continued: bool
+    max_epochs: int | str
+    schedule: Callable[[float], float]
+
+
+# Asked before a fit trains: a search that has trained it already returns its fitted attributes.
+trained_elsewhere: ContextVar[Callable[[FitRequest], dict[str, Any] | None]] = ContextVar(
+    "trained_elsewhere", default=lambda request: None
+)
+
+
 def fit_rows(
     estimator: Any,
     task: Task,
@@ -45,16 +63,37 @@ def fit_rows(
     schedule: Callable[[float], float],
 ) -> dict[str, Any]:
     """Train as the estimator's parameters say; return the fitted attributes."""
+    request = FitRequest(estimator, task, continued, max_epochs, schedule)
+    fitted = trained_elsewhere.get()(request)
+    if fitted is not None:
+        return fitted
     seed = draw_seed(estimator.random_state)
     with seeded(seed, resolve_device(estimator.device)):
-        objective = _objective(estimator, task, seed, continued)
-        batches = _batches(estimator, task, objective)
-        if max_epochs == "auto":
-            max_epochs = default_max_epochs(len(batches))
-        state = _start(estimator, objective, seed)
+        state, batches, max_epochs = _begin(request, seed)
         _run(estimator, task, state, batches, max_epochs, schedule)
+    return finish_fit(request, state)
+
+
+def begin_fit(request: FitRequest) -> tuple[TrainingState, Batches, int]:
+    """Return what a fit starts from and its epochs, for training that draws no random numbers."""
+    seed = draw_seed(request.estimator.random_state)
+    with seeded(seed, resolve_device(request.estimator.device)):
+        return _begin(request, seed)
+
+
+def finish_fit(request: FitRequest, state: TrainingState) -> dict[str, Any]:
+    """Return the fitted attributes of a trained state."""
     state.release()
-    return _fitted_attributes(estimator, task, state)
+    return _fitted_attributes(request.estimator, request.task, state)
+
+
+def _begin(request: FitRequest, seed: int) -> tuple[TrainingState, Batches, int]:
+    estimator, task, continued, max_epochs, _ = request
+    objective = _objective(estimator, task, seed, continued)
+    batches = _batches(estimator, task, objective)
+    if max_epochs == "auto":
+        max_epochs = default_max_epochs(len(batches))
+    return _start(estimator, objective, seed), batches, max_epochs
 
 
 def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, Any]:
@@ -86,7 +125,7 @@ def _run(
 ) -> None:
     monitor = _monitor(estimator, task, state, max_epochs)
     flops = assembly.step_flops(state.objective, batches.batch_size)
-    with threads_for(flops, batches.X.device):
+    with threads_for(flops, batches.class_weight.device):
         train(
             state,
             batches,
@@ -135,17 +174,18 @@ def _continued_encoder(estimator: Any, task: Task) -> Any:
 def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     rows = task.rows
     class_weight = assembly.class_weights(estimator.class_weight, rows.y, rows.weight, task.classes)
-    batch_size = estimator.batch_size
-    if batch_size == "auto":
+    batch_size, sampler = estimator.batch_size, None
+    if estimator.batch_sampler is not None:
+        sampler = estimator.batch_sampler.bind(rows.y)
+        batch_size = sampler.batch_size
+    elif batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
     encoder = objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
     weight, class_weight = (to_tensor(a, device, dtype) for a in (rows.weight, class_weight))
-    if encoder.prepare.per_batch:
-        X = to_tensor(rows.X, device)
-        return Batches(X, y, weight, class_weight, batch_size, encoder.prepare)
-    return Batches(prepare(encoder, rows.X), y, weight, class_weight, batch_size)
+    X, prepare = place_rows(encoder, rows.X, estimator.augment)
+    return Batches(X, y, weight, class_weight, batch_size, prepare, sampler)
 
 
 def _start(estimator: Any, objective: Objective, seed: int) -> TrainingState:

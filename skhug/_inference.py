@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._device import to_tensor
+from skhug._device import to_numpy, to_tensor
 from skhug._modules import SphereEncoder
+from skhug._sources import Source
+from skhug._streaming import Stream
 
 
 def device_of(encoder: SphereEncoder) -> torch.device:
@@ -17,31 +20,41 @@ def device_of(encoder: SphereEncoder) -> torch.device:
     return next(encoder.parameters()).device
 
 
-def embed_blocks(encoder: SphereEncoder, X: np.ndarray) -> Iterator[Tensor]:
+def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
     """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients."""
     device, rows = device_of(encoder), encoder.prepare.block_rows
     training = encoder.training
     if training:
         encoder.eval()
     try:
-        for start in range(0, len(X), rows):
+        for raw in _blocks(X, rows, device):
             with torch.inference_mode():
-                block = encoder(to_tensor(X[start : start + rows], device))
+                block = encoder(raw)
             yield block
     finally:
         if training:
             encoder.train()
 
 
-def embed(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
+def _blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield consecutive rows on the device; those of a source are read ahead."""
+    if isinstance(X, Source):
+        starts = range(0, len(X), n_rows)
+        sizes = [min(n_rows, len(X) - start) for start in starts]
+        yield from Stream(X, device).batches(None, sizes)
+        return
+    for start in range(0, len(X), n_rows):
+        yield to_tensor(X[start : start + n_rows], device)
+
+
+def embed_into(encoder: SphereEncoder, X: np.ndarray | Source, out: Any) -> None:
+    """Write the unit embeddings of all rows to an array of shape (n, n_components)."""
+    start = 0
+    for block in embed_blocks(encoder, X):
+        out[start : start + len(block)] = to_numpy(block)
+        start += len(block)
+
+
+def embed(encoder: SphereEncoder, X: np.ndarray | Source) -> Tensor:
     """Return the unit embeddings of all rows, shape (n, n_components), on the device."""
     return torch.cat(list(embed_blocks(encoder, X)))
-
-
-@torch.no_grad()
-def prepare(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
-    """Return all rows as they enter the module's body, on the device."""
-    device = device_of(encoder)
-    rows = encoder.prepare.block_rows
-    starts = range(0, len(X), rows)
-    return torch.cat([encoder.prepare(to_tensor(X[i : i + rows], device)) for i in starts])

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skhug._within import pull_sum
+from skhug._within import pull_features, pull_rows
 
 # Activation: backward from (gradient, input, output). Forward is the module's own function.
 _BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    nn.ReLU: lambda g, x, out: torch.ops.aten.threshold_backward(g, out, 0),
-    nn.GELU: lambda g, x, out: torch.ops.aten.gelu_backward(g, x),
-    nn.SiLU: lambda g, x, out: torch.ops.aten.silu_backward(g, x),
-    nn.Tanh: lambda g, x, out: torch.ops.aten.tanh_backward(g, out),
+    nn.ReLU: lambda g, x, out: torch.ops.aten.threshold_backward.default(g, out, 0),
+    nn.GELU: lambda g, x, out: torch.ops.aten.gelu_backward.default(g, x),
+    nn.SiLU: lambda g, x, out: torch.ops.aten.silu_backward.default(g, x),
+    nn.Tanh: lambda g, x, out: torch.ops.aten.tanh_backward.default(g, out),
 }
+_normalize_backward = torch.ops.aten._weight_norm_interface_backward.default
 _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu,
     nn.GELU: nn.functional.gelu,
@@ -51,7 +52,7 @@ def find_kernel(objective: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor] | 
         and not any(_has_hooks(layer) for layer in layers)
         and all(p.grad is not None for p in objective.encoder.body.parameters())
     )
-    return _perceptron_kernel(objective, linear, activations) if fixed and plain else None
+    return _fixed_proxy_kernel(objective, linear, activations) if fixed and plain else None
 
 
 def _has_hooks(layer: nn.Module) -> bool:
@@ -63,34 +64,83 @@ def _has_hooks(layer: nn.Module) -> bool:
     )
 
 
-def _perceptron_kernel(
+def _fixed_proxy_kernel(
     objective: Any, linear: list[nn.Linear], activations: list[nn.Module]
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    weights = [layer.weight.detach() for layer in linear]
-    transposed = [weight.t() for weight in weights]
-    biases = [layer.bias.detach() for layer in linear]
-    weight_gradients = [layer.weight.grad for layer in linear]
-    bias_gradients = [layer.bias.grad for layer in linear]
-    forward = [_FORWARD[type(layer)] for layer in activations]
-    backward = [_BACKWARD[type(layer)] for layer in activations]
-    proxies = objective.proxies.detach()
-    beta, measure = objective.loss.beta, objective.loss.uniformity
-    softness, depth = objective.encoder.softness, len(linear)
+    proxies, beta = objective.proxies.detach(), objective.loss.beta
+    pull = sphere_pull(objective.encoder.softness, objective.loss.uniformity)
+
+    def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        cost, g = pull(raw, proxies.index_select(0, y), coef)
+        return coef @ cost, g if beta == 1 else g.mul_(beta)
+
+    layers = [
+        Dense(layer.weight.detach(), layer.bias.detach(), layer.weight.grad, layer.bias.grad)
+        for layer in linear
+    ]
+    return perceptron_kernel(layers, [type(layer) for layer in activations], loss)
+
+
+class Dense(NamedTuple):
+    """Parameters of a linear layer and where their gradients go.
+
+    The weight has shape (out, in), or (replicas, out, in) with a bias (replicas, 1, out) and
+    its gradient (replicas, out).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    weight_gradient: Tensor
+    bias_gradient: Tensor
+
+
+def perceptron_kernel(
+    layers: list[Dense],
+    activations: list[type[nn.Module]],
+    loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return a perceptron's kernel, of one or of a stack of replicas.
+
+    ``loss`` takes (raw, y, coef) with raw of shape (batch, n_components) or (replicas, batch,
+    n_components) and returns its value and the gradient in raw.
+    """
+    stacked = layers[0].weight.ndim == 3
+    affine, product = (torch.baddbmm, torch.bmm) if stacked else (torch.addmm, torch.mm)
+    weights, biases, weight_gradients, bias_gradients = zip(*layers, strict=True)
+    transposed = [weight.mT for weight in weights]
+    forward = [_FORWARD[kind] for kind in activations]
+    backward = [_BACKWARD[kind] for kind in activations]
+    depth = len(layers)
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
         entering, bent = [X], []  # what enters each layer; what enters each activation
         for i in range(depth - 1):
-            bent.append(torch.addmm(biases[i], entering[i], transposed[i]))
+            bent.append(affine(biases[i], entering[i], transposed[i]))
             entering.append(forward[i](bent[i]))
-        raw = torch.addmm(biases[-1], entering[-1], transposed[-1])
-        value, g = pull_sum(raw, proxies.index_select(0, y), coef, measure, softness)
-        if beta != 1:
-            g.mul_(beta)
+        raw = affine(biases[-1], entering[-1], transposed[-1])
+        value, g = loss(raw, y, coef)
         for i in range(depth - 1, -1, -1):
-            torch.mm(g.t(), entering[i], out=weight_gradients[i])
-            torch.sum(g, 0, out=bias_gradients[i])
+            product(g.mT, entering[i], out=weight_gradients[i])
+            torch.sum(g, -2, out=bias_gradients[i])
             if i > 0:
-                g = backward[i - 1](torch.mm(g, weights[i]), bent[i - 1], entering[i])
+                g = backward[i - 1](product(g, weights[i]), bent[i - 1], entering[i])
         return value
 
     return kernel
+
+
+def sphere_pull(
+    softness: float, measure: Any
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return :func:`pull_features` of a measure, by torch's fused normalisation if that serves."""
+    if softness:
+        return lambda raw, own, coef: pull_features(raw, own, coef, measure, softness)
+
+    def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        length = raw.new_ones(len(raw), 1)
+        z, norm = torch._weight_norm_interface(raw, length, 0)
+        cost, push = pull_rows(z, own, coef, measure)
+        g, _ = _normalize_backward(push, raw, length, norm, 0)
+        return cost, g
+
+    return pull

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from skhug._data import Batches
-from skhug._device import to_numpy
+from skhug._device import free_memory, to_numpy
 from skhug._kernels import find_kernel
 from skhug._modules import SphereEncoder
 from skhug._pairs import widened
@@ -57,10 +57,11 @@ class Objective(nn.Module):
         self.loss = loss
         self._gradients: list[Tensor] = []
         self._kernel = None
+        self._parts = 1  # that a batch is taken in
         self._fixed_between = None
         if not learned:
             with torch.no_grad():
-                self._fixed_between = loss.uniformity.between(self.proxies)
+                self._fixed_between = loss.uniformity.between_fixed(self.proxies)
 
     def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
         """Return the loss of prepared rows, summed with their coefficients."""
@@ -75,11 +76,42 @@ class Objective(nn.Module):
         """Set the parameters' gradients for a batch; return its (between, within).
 
         The one seam of the loop: forward and backward, or a kernel that does the same by hand.
+        Where the device's memory does not hold a batch, it is taken in parts from then on.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the device ran out of memory.
         """
-        if self._kernel is not None:
-            return self._fixed_between, self._kernel(X, y, coef)
+        try:
+            if self._kernel is not None:
+                return self._fixed_between, self._kernel(X, y, coef)
+            return self._backward(X, y, coef)
+        except torch.OutOfMemoryError:
+            if len(X) < 4 * self._parts:  # batch normalisation takes no part of one row
+                raise
+        self._kernel = None
+        self._parts *= 2
+        _warn_out_of_memory(len(X), self._parts)
+        free_memory(X.device)
+        return self.gradients(X, y, coef)
+
+    def _backward(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradients of a batch's parts: its rows' coefficients add up."""
         for gradients in self._gradients:
             gradients.zero_()
+        within = torch.zeros_like(coef[:1]).sum()
+        parts = (t.tensor_split(self._parts) for t in (X, y, coef))
+        for part in zip(*parts, strict=True):
+            within += self._backward_within(*part)
+        between = self._fixed_between
+        if between is None:
+            between = self.loss.uniformity.between(self.proxies)
+            (self.loss.alpha * between).backward()
+        return between.detach(), within
+
+    def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        """Add the gradients of some rows' within-class sum; return the sum."""
         loss, raw = self.loss, self.encoder.body(X)
         # The loss brings its own gradients: autograd only has to take them through the body.
         within = within_sum(
@@ -92,18 +124,24 @@ class Objective(nn.Module):
             attached=loss.attached and self.proxies.requires_grad,
         )
         raw.backward(loss.beta * within.features.to(raw.dtype))
-        between = self._fixed_between
-        if between is None:
-            between = loss.uniformity.between(self.proxies)
-            (loss.alpha * between).backward()
         if within.proxies is not None:
             self.proxies.grad.add_(within.proxies, alpha=loss.beta)
-        return between.detach(), within.value
+        return within.value
 
     def bind(self, segments: list[Segment]) -> None:
         """Take note of where the gradients lie, and of a kernel that can write them."""
         self._gradients = [segment.gradients for segment in segments]
         self._kernel = find_kernel(self)
+
+    @property
+    def fixed_between(self) -> Tensor | None:
+        """The between-class term of fixed proxies; None where they are learned."""
+        return self._fixed_between
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel writes the gradients, so that nothing is left to autograd."""
+        return self._kernel is not None
 
     @torch.no_grad()
     def unit_proxies(self) -> Tensor:
@@ -177,6 +215,11 @@ class TrainingState:
         generator = torch.Generator().manual_seed(seed)
         return cls(objective, segments, make_stepper(optimizer, segments), generator)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether every step is made by kernels of ours alone."""
+        return self.objective.has_kernel and isinstance(self.stepper, FlatStepper)
+
     def snapshot(self) -> list[Tensor]:
         """Copy the parameters and the buffers."""
         return [tensor.clone() for tensor in self._tensors()]
@@ -215,8 +258,9 @@ class TrainingState:
                 parameter.grad = None
 
     def _tensors(self) -> list[Tensor]:
+        """All that training changes: what prepares the input stays as it is."""
         flat = [segment.values for segment in self.segments]
-        return flat + [buffer for buffer in self.objective.buffers() if buffer.numel()]
+        return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
 
 
 def train(
@@ -279,20 +323,30 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Take one pass over the data; return the means of the loss's terms over its batches."""
     gradients, stepper = state.objective.gradients, state.stepper
-    sums = state.objective.proxies.new_zeros(2)
-    between_sum, within_sum = sums.unbind()
     horizon = max_epochs * len(batches)
     step = state.epoch * len(batches)
-    for X, y, coef in batches.epoch(state.generator):
-        between, within = gradients(X, y, coef)
-        between_sum += between
-        within_sum += within
-        stepper.step(schedule(step / horizon))
-        step += 1
-    # The epoch's one wait for the device.
-    between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
+    # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
+    with torch.inference_mode(state.by_hand):
+        between_sum, within_sum = sums = batches.class_weight.new_zeros(2)
+        for X, y, coef in batches.epoch(state.generator):
+            between, within = gradients(X, y, coef)
+            between_sum += between
+            within_sum += within
+            stepper.step(schedule(step / horizon))
+            step += 1
+        # The epoch's one wait for the device.
+        between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
     loss = state.objective.loss.combine(between, within).loss
     return {"loss": loss, "between": between, "within": within}
+
+
+def _warn_out_of_memory(rows: int, parts: int) -> None:
+    warnings.warn(
+        f"The device's memory does not hold a batch of {rows} rows: it is taken in {parts} parts, "
+        "whose gradients are added up. A smaller batch_size avoids this.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _warn_diverged(epoch: int) -> None:

@@ -74,7 +74,7 @@ def within_sum(
     """
     z, norm = _project(features, softness)
     own, own_norm = _project(proxies.index_select(0, labels), 0.0)
-    cost, push = _pull(z, own, coef, measure)
+    cost, push = pull_rows(z, own, coef, measure)
     in_z, in_proxies = push, None
     if measure.repulsion > 0:
         nearest, in_z, in_proxies = _repel(z, proxies, labels, coef, measure, attached)
@@ -87,19 +87,19 @@ def within_sum(
     return WithinGradients(coef @ cost, _tangent(in_z, z, norm), in_proxies)
 
 
-def pull_sum(
+def pull_features(
     features: Tensor, own: Tensor, coef: Tensor, measure: Any, softness: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum and the features' gradient for a measure that only pulls.
+    """Return the rows' costs and the features' gradient for a measure that only pulls.
 
     ``own`` of shape (batch, n_components) are the rows' unit proxies, which stay where they are.
     """
     z, norm = _project(features, softness)
-    cost, push = _pull(z, own, coef, measure)
-    return coef @ cost, _tangent(push, z, norm)
+    cost, push = pull_rows(z, own, coef, measure)
+    return cost, _tangent(push, z, norm)
 
 
-def _pull(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, Tensor]:
+def pull_rows(z: Tensor, own: Tensor, coef: Tensor, measure: Any) -> tuple[Tensor, Tensor]:
     """Cost of each row, and the gradient of their sum in z."""
     difference = z - own
     cost, slope = measure.pull((difference * difference).sum(1))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skhug._base import _BaseHUG
 from skhug._calibration import fit_concentration, log_probabilities
-from skhug._data import Rows
+from skhug._data import Rows, calibration_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._inference import device_of, embed, embed_blocks
 from skhug._parameters import shares_parameters
@@ -37,7 +37,8 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     concentration_, softening_ : float
         Of the probabilities, ``p_c`` proportional to ``(d_c^2 + softening_)^-concentration_``
         with ``d_c`` the distance to proxy c. Fitted on the validation rows where there are
-        some, else on the training rows.
+        some, else on the training rows; of many, on 4,194,304 / n_classes drawn at random, but
+        at least 4,096.
 
     See Also
     --------
@@ -137,6 +138,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         return np.concatenate(blocks)
 
     def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
+        held_out = calibration_rows(held_out, len(objective.proxies))
         cosines = embed(objective.encoder, held_out.X) @ objective.unit_proxies().T
         y, weight = (to_tensor(a, cosines.device) for a in (held_out.y, held_out.weight))
         concentration, softening = fit_concentration(cosines, y, weight)

@@ -108,19 +108,19 @@ class AdamW(BaseEstimator):
         return {
             "mean": torch.zeros_like(segment.values),
             "square": torch.zeros_like(segment.values),
-            "step": torch.zeros((), device=segment.values.device),
         }
 
-    def step(self, segment: Segment, state: dict[str, Tensor], learning_rate: float) -> None:
-        """Update a segment in place."""
-        state["step"] += 1
+    def step(
+        self, segment: Segment, state: dict[str, Tensor], learning_rate: float, count: Tensor
+    ) -> None:
+        """Update a segment in place, for the ``count``-th time."""
         torch._fused_adamw_(
             [segment.values],
             [segment.gradients],
             [state["mean"]],
             [state["square"]],
             [],
-            [state["step"]],
+            [count],
             lr=learning_rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
@@ -157,8 +157,10 @@ class SGD(BaseEstimator):
         """Return the state of a segment before the first step."""
         return {"momentum": torch.zeros_like(segment.values)}
 
-    def step(self, segment: Segment, state: dict[str, Tensor], learning_rate: float) -> None:
-        """Update a segment in place."""
+    def step(
+        self, segment: Segment, state: dict[str, Tensor], learning_rate: float, count: Tensor
+    ) -> None:
+        """Update a segment in place, for the ``count``-th time."""
         torch._fused_sgd_(
             [segment.values],
             [segment.gradients],
@@ -180,22 +182,27 @@ class FlatStepper:
     """Steps an optimizer specification over segments and holds its state."""
 
     def __init__(self, spec: AdamW | SGD, segments: list[Segment]) -> None:
-        self._spec = spec
+        self.spec = spec
         self._segments = segments
         self._states = [spec.init(segment) for segment in segments]
+        # On the device, where a fused kernel reads it without waiting.
+        self._count = segments[0].values.new_zeros((), dtype=torch.float32)
+        self._one = torch.ones_like(self._count)
 
     def step(self, factor: float) -> None:
         """Update every segment at ``factor`` times its learning rate."""
+        self._count.add_(self._one)
         for segment, state in zip(self._segments, self._states, strict=True):
-            self._spec.step(segment, state, factor * segment.learning_rate)
+            self.spec.step(segment, state, factor * segment.learning_rate, self._count)
 
-    def state_dict(self) -> list[dict[str, Tensor]]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the state, not copied."""
-        return self._states
+        return {"count": self._count, "segments": self._states}
 
-    def load_state_dict(self, states: list[dict[str, Tensor]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Copy a state into this one."""
-        for own, other in zip(self._states, states, strict=True):
+        self._count.copy_(torch.as_tensor(state["count"]))
+        for own, other in zip(self._states, state["segments"], strict=True):
             for name, value in own.items():
                 value.copy_(torch.as_tensor(other[name]))
 

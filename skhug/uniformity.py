@@ -10,6 +10,8 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -25,6 +27,9 @@ __all__ = [
     "hyperspherical_energy",
     "separation",
 ]
+
+# Fixed points beyond this number are measured on a random subset of this size.
+_EXACT_POINTS = 4096
 
 
 def hyperspherical_energy(points: Tensor, s: float = 2.0) -> Tensor:
@@ -168,6 +173,14 @@ def _check_points(points: Tensor) -> Tensor:
     return widened(points)
 
 
+def _subset(points: Tensor) -> Tensor:
+    """All points, or ``_EXACT_POINTS`` of them drawn with a seed of its own."""
+    if len(points) <= _EXACT_POINTS:
+        return points
+    drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    return points[drawn[:_EXACT_POINTS].to(points.device)]
+
+
 class Uniformity(BaseEstimator):
     """Base of the measures: what all of them do with the samples.
 
@@ -179,6 +192,33 @@ class Uniformity(BaseEstimator):
     def between(self, proxies: Tensor) -> Tensor:
         """Return what the classes' proxies pay for being close; lower is more uniform."""
         raise NotImplementedError
+
+    def between_fixed(self, proxies: Tensor) -> Tensor:
+        """Return ``between`` of proxies that are not trained, at a cost flat in their number.
+
+        Up to 4,096 proxies this is the exact value. Beyond, it is an estimate from a random
+        subset of 4,096, the same at every call: for :class:`MHE` without bias; for
+        :class:`MHS` and :class:`MGD` in the mean a lower bound. Without a gradient the value
+        only shifts the loss that is reported. No global random state is read.
+
+        Parameters
+        ----------
+        proxies : Tensor of shape (n_classes, n_components)
+            Normalised here.
+
+        Returns
+        -------
+        between : scalar Tensor
+
+        Examples
+        --------
+        >>> import torch
+        >>> from skhug.losses import MHE
+        >>> MHE().between_fixed(torch.eye(3))
+        tensor(1.)
+        """
+        # A subset's log-determinant a point exceeds the whole's in the mean (Han's inequality).
+        return self.between(_subset(proxies))
 
     def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return a row's cost at a squared distance from its proxy, and its derivative."""
@@ -232,6 +272,12 @@ class MHE(Uniformity):
         """Return the energy a class, ``hyperspherical_energy(proxies, s)``."""
         return hyperspherical_energy(proxies, self.s)
 
+    def between_fixed(self, proxies: Tensor) -> Tensor:
+        """Return the energy a class: exact up to 4,096 classes, beyond an unbiased estimate."""
+        subset = _subset(proxies)
+        partners = (len(proxies) - 1) / (len(subset) - 1)
+        return partners * hyperspherical_energy(subset, self.s)
+
 
 class MHS(Uniformity):
     """Maximum hyperspherical separation, smooth.
@@ -277,6 +323,12 @@ class MHS(Uniformity):
     def between(self, proxies: Tensor) -> Tensor:
         """Return minus the smooth minimum of the distances."""
         return -separation(proxies, self.temperature)
+
+    def between_fixed(self, proxies: Tensor) -> Tensor:
+        """Return ``between``, from 4,096 classes on by the mean over a random subset's pairs."""
+        subset = _subset(proxies)
+        pairs = math.comb(len(proxies), 2) / math.comb(len(subset), 2)
+        return self.between(subset) + self.temperature * math.log(pairs)
 
     def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return ``T (exp(||z - w||^-s_within / T) - 1)`` and its derivative."""

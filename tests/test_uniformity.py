@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch.nn.functional import normalize
 
-from skhug import _pairs
+from skhug import _pairs, uniformity
 from skhug.losses import MGD, MHE, MHS
 from skhug.uniformity import gram_logdet, hyperspherical_energy, separation
 
@@ -80,6 +80,29 @@ def test_measures_prefer_the_simplex_to_random_points(measure, points):
     simplex = torch.eye(5, dtype=torch.float64) - 0.2
     random = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert measure.between(simplex) < measure.between(random)
+
+
+@pytest.mark.parametrize("measure", [MHE(), MHE(s=0), MHS(), MGD()], ids=repr)
+def test_few_fixed_points_are_measured_exactly(measure, points):
+    torch.testing.assert_close(measure.between_fixed(points), measure.between(points))
+
+
+@pytest.mark.usefixtures("random_states_untouched")
+@pytest.mark.parametrize("measure", [MHE(), MHE(s=0), MHS()], ids=repr)
+def test_many_fixed_points_are_estimated_closely(measure, monkeypatch):
+    points = torch.randn(900, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    exact = measure.between(points)
+    monkeypatch.setattr(uniformity, "_EXACT_POINTS", 300)
+    estimate = measure.between_fixed(points)
+    torch.testing.assert_close(estimate, exact, rtol=0.02, atol=0)
+    assert estimate != exact
+
+
+def test_gram_determinant_of_a_subset_is_a_lower_bound(monkeypatch):
+    points = torch.randn(200, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    exact = MGD().between(points)
+    monkeypatch.setattr(uniformity, "_EXACT_POINTS", 60)
+    assert 0 < MGD().between_fixed(points) < exact
 
 
 @pytest.mark.parametrize("measure", [MHE(s=1), MHS(temperature=0.1), MGD(eps=2.0)], ids=repr)

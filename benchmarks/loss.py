@@ -1,0 +1,187 @@
+"""Time and memory of the loss, beside cross-entropy and the authors' formulation.
+
+Forward and backward of a batch of 256 in 128 components, then whole training steps of a
+perceptron (784-256-128-128, AdamW), one thread, float32. Candidates run in turn; a ratio is the
+mean over rounds of the paired ratios with its 95 % interval. Runs in about five minutes:
+
+    python benchmarks/loss.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from common import arguments, interval, measure, report, verdict
+from torch import nn
+from torch.nn import functional as F
+
+from skhug import MHE, MLP, HUGLoss
+from skhug._pairs import pair_sum, riesz_kernel
+from skhug.optimizers import AdamW, flatten, make_stepper
+
+BATCH, COMPONENTS = 256, 128
+
+
+def cosine_cross_entropy(z, y, w):
+    """Softmax cross-entropy of scaled cosines to learned class vectors."""
+    return F.cross_entropy(16 * F.normalize(z) @ F.normalize(w).T, y)
+
+
+def reference(z, y, w):
+    """The authors' formulation: pairs by broadcast differences, classes in a Python loop."""
+    z, w = F.normalize(z), F.normalize(w)
+    squared = (w[:, None] - w[None]).square().sum(2) if len(w) <= 1000 else _squared_blocks(w)
+    off = ~torch.eye(len(w), dtype=torch.bool)
+    between = 1 / squared[off]
+    within = [(z[y == c] - w[c].detach()).norm(dim=1).mean() for c in y.unique()]
+    return between.mean() + torch.stack(within).mean()
+
+
+def _squared_blocks(w):
+    """The same distances where the differences of all pairs do not fit into memory."""
+    return torch.cdist(w, w, compute_mode="use_mm_for_euclid_dist").square()
+
+
+def forward_backward(loss, n_classes):
+    """Job: value and gradients of a batch."""
+    z = torch.randn(BATCH, COMPONENTS, requires_grad=True)
+    w = torch.randn(n_classes, COMPONENTS, requires_grad=True)
+    y = torch.randint(n_classes, (BATCH,))
+
+    def run():
+        z.grad = w.grad = None
+        loss(z, y, w).backward()
+
+    return run
+
+
+def training_step(loss, n_classes):
+    """Job: perceptron, loss and optimizer."""
+    net = MLP((256, 128), activation="relu").build((784,), COMPONENTS)
+    w = nn.Parameter(torch.randn(n_classes, COMPONENTS))
+    segments = flatten((p, 1e-3, 0.0) for p in [*net.parameters(), w])
+    stepper = make_stepper(AdamW(), segments)
+    X, y = torch.randn(BATCH, 784), torch.randint(n_classes, (BATCH,))
+
+    def run():
+        for segment in segments:
+            segment.gradients.zero_()
+        loss(net(X), y, w).backward()
+        stepper.step(1.0)
+
+    return run
+
+
+def hug(**options):
+    """Our loss with learned proxies, as a function like the others."""
+    module = HUGLoss(MHE(**options))
+    return lambda z, y, w: module(z, y, w).loss
+
+
+LOSSES = {"HUG": hug(), "cosine cross-entropy": cosine_cross_entropy, "reference": reference}
+
+
+def repeat(job, at_least=0.02):
+    """Repeat a job until it takes long enough to be timed."""
+    job()
+    start = time.perf_counter()
+    job()
+    times = max(1, round(at_least / (time.perf_counter() - start)))
+
+    def run():
+        for _ in range(times):
+            job()
+
+    return run, times
+
+
+def compare(jobs, rounds):
+    """Median microseconds a call, and the paired seconds of one call."""
+    repeated = {name: repeat(job) for name, job in jobs.items()}
+    seconds = measure({name: run for name, (run, _) in repeated.items()}, rounds)
+    seconds = {name: s / repeated[name][1] for name, s in seconds.items()}
+    return {n: 1e6 * float(np.median(s)) for n, s in seconds.items()}, seconds
+
+
+def peak_share(n_points=10_000, rounds=7):
+    """Share of the machine's rate of matrix products that the exact energy reaches.
+
+    Counted is what value and gradient take at least: the products of the pairs on one side of
+    the diagonal, once for the cosines and twice for the gradients.
+    """
+    w, a, b = torch.randn(n_points, COMPONENTS), torch.randn(2048, 2048), torch.randn(2048, 2048)
+    jobs = {
+        "energy": lambda: pair_sum(w, riesz_kernel(2.0, 1e-6)),
+        "product": lambda: a @ b,
+    }
+    seconds = measure(jobs, rounds)
+    flops = {"energy": 3 * n_points**2 * COMPONENTS, "product": 2 * 2048**3}
+    rates = {name: flops[name] / seconds[name] for name in jobs}
+    return interval(rates["energy"], rates["product"]), float(np.median(rates["product"]))
+
+
+def peak_memory(loss, n_classes):
+    """Bytes that a forward and backward adds to a fresh process at its peak."""
+    code = (
+        "import resource, torch\ntorch.set_num_threads(1)\n"
+        f"import sys; sys.path.insert(0, {sys.path[0]!r})\nimport loss\n"
+        f"loss.forward_backward(loss.LOSSES['HUG'], 10)(); job = loss.forward_backward("
+        f"loss.LOSSES[{loss!r}], {n_classes})\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak(); job(); print(peak() - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return int(run.stdout.split()[-1])
+
+
+def main() -> None:
+    """Compare losses, steps, rate and memory."""
+    arguments(__doc__)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows, results = [], {}
+
+    def add(name, medians, ratios):
+        """Take a row: times and verdicts of (ratio, bar) pairs by peer."""
+        results[name] = {"microseconds": medians, "ratios": ratios}
+        times = ", ".join(f"{n} {value:.0f}" for n, value in medians.items())
+        texts = [f"{peer}: {verdict(ratio, bar)}" for peer, (ratio, bar) in ratios.items()]
+        rows.append([name, times, "; ".join(texts)])
+
+    bars = {10: (0.9, None), 100: (0.9, 1 / 15), 1000: (None, 1 / 8), 10_000: (None, 1 / 15)}
+    for n_classes, (to_entropy, to_reference) in bars.items():
+        names = [n for n in LOSSES if n != "reference" or to_reference]
+        jobs = {n: forward_backward(LOSSES[n], n_classes) for n in names}
+        medians, seconds = compare(jobs, 5 if n_classes == 10_000 else 15)
+        wanted = {"cosine cross-entropy": to_entropy, "reference": to_reference}
+        ratios = {n: (interval(seconds["HUG"], seconds[n]), b) for n, b in wanted.items() if b}
+        add(f"loss, C={n_classes}", medians, ratios)
+    steps = {10: (hug(), 1.15), 100: (hug(), 1.15), 10_000: (hug(n_pairs=10_000), 1.5)}
+    for n_classes, (ours, bar) in steps.items():
+        jobs = {n: training_step(f, n_classes) for n, f in [("HUG", ours), *_PEER]}
+        medians, seconds = compare(jobs, 15)
+        ratio = interval(seconds["HUG"], seconds["cosine cross-entropy"])
+        add(f"step, C={n_classes}", medians, {"cosine cross-entropy": (ratio, bar)})
+    share, rate = peak_share()
+    inverse = [1 / value for value in (share[0], share[2], share[1])]
+    results["energy at C=10,000"] = {"share of peak": share, "peak, GFLOP/s": rate / 1e9}
+    rows.append(
+        ["peak rate / energy's rate, C=10,000", f"{rate / 1e9:.0f}", verdict(inverse, 1 / 0.65)]
+    )
+    for n_classes in (1000, 10_000, 30_000):
+        ours, theirs = (peak_memory(n, n_classes) for n in ("HUG", "cosine cross-entropy"))
+        results[f"memory, C={n_classes}"] = {"HUG": ours, "cosine cross-entropy": theirs}
+        text = verdict([ours / max(theirs, 1)] * 3, 1.7)
+        rows.append([f"memory, C={n_classes}", f"{ours / 1e6:.1f}, {theirs / 1e6:.1f} MB", text])
+    report("loss", ["", "µs (or as said)", "ratio (95 %), bar"], rows, results)
+
+
+_PEER = [("cosine cross-entropy", cosine_cross_entropy)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Start-up: what an import and the first fit of a process cost.
+
+Every figure is of fresh processes, the candidates in turn; medians, and for a ratio the mean of
+the paired ratios with its 95 % interval. Runs in about two minutes:
+
+    python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+from common import arguments, interval, report, verdict
+
+ROUNDS = 9
+
+# Statements, timed inside a fresh process.
+STATEMENTS = {
+    "import skhug": "import skhug",
+    "import torch, sklearn.base": "import torch, sklearn.base",
+    "from skhug import HUGClassifier": "from skhug import HUGClassifier",
+}
+FIRST_FITS = {
+    "first fit, HUGClassifier": (
+        "from skhug import HUGClassifier\nmodel = HUGClassifier(max_epochs=1)"
+    ),
+    "first fit, scikit-learn's MLPClassifier": (
+        "from sklearn.neural_network import MLPClassifier\nmodel = MLPClassifier(max_iter=1)"
+    ),
+    "first fit, skorch": (
+        "from skorch import NeuralNetClassifier\n"
+        "model = NeuralNetClassifier(torch.nn.Linear, module__in_features=8,"
+        " module__out_features=4, criterion=torch.nn.CrossEntropyLoss,"
+        " optimizer=torch.optim.Adam, max_epochs=1, train_split=None, verbose=0)"
+    ),
+}
+ROWS = "X = np.random.rand(64, 8).astype('float32'); y = np.arange(64) % 4"
+
+
+def timed(statement: str, before: str = "") -> float:
+    """Seconds that a statement takes in a fresh process, after what comes before it."""
+    code = (
+        f"import time\n{before}\nstart = time.perf_counter()\n{statement}\n"
+        "print(time.perf_counter() - start)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    )
+    return float(run.stdout.split()[-1])
+
+
+def main() -> None:
+    """Time imports and first fits in turn."""
+    arguments(__doc__)
+    seconds = {name: [] for name in (*STATEMENTS, *FIRST_FITS)}
+    for round_ in range(ROUNDS + 1):
+        for name, statement in STATEMENTS.items():
+            seconds[name].append(timed(statement))
+        if round_ < 4:  # the first warms the disk's cache
+            for name, code in FIRST_FITS.items():
+                before = f"import numpy as np, torch\ntorch.set_num_threads(1)\n{ROWS}\n{code}"
+                seconds[name].append(timed("model.fit(X, y)", before))
+    seconds = {name: np.array(values[1:]) for name, values in seconds.items()}
+    medians = {name: float(np.median(values)) for name, values in seconds.items()}
+    ratio = interval(
+        seconds["from skhug import HUGClassifier"], seconds["import torch, sklearn.base"]
+    )
+    bars = {
+        "import skhug, seconds": verdict([medians["import skhug"]] * 3, 0.05),
+        "import of HUGClassifier / torch and sklearn.base": verdict(ratio, 1.05),
+    }
+    rows = [[name, f"{1e3 * value:.1f} ms"] for name, value in medians.items()]
+    rows += [[f"{name}: value (95 %), bar", text] for name, text in bars.items()]
+    report("startup", ["", "median"], rows, {"seconds": medians, "ratio": ratio, "bars": bars})
+
+
+if __name__ == "__main__":
+    main()
