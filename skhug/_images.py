@@ -13,7 +13,7 @@ __all__ = ["Layout", "channel_statistics"]
 # Sizes of an axis that mark it as that of the channels: grey, colour, colour with opacity.
 _CHANNELS = (1, 3, 4)
 # Values taken to float64 at once for the statistics.
-_BLOCK_VALUES = 1 << 20
+_BLOCK_VALUES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def channel_statistics(X: Any, weight: np.ndarray, layout: Layout) -> tuple[np.n
     Parameters
     ----------
     X : array-like of shape (n, ...)
-        Images of any dtype; only slices ``X[start:stop]`` are read, about a million values each.
+        Images of any dtype; only slices ``X[start:stop]`` are read, about 260,000 values each.
     weight : ndarray of shape (n,)
         Positive weights of the images.
     layout : Layout

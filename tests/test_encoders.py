@@ -1,12 +1,16 @@
 """Encoder specifications and the module around them."""
 
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from torch import nn
 
+from skhug import HUGClassifier
 from skhug._modules import Cast, SphereEncoder, Standardize
-from skhug.encoders import ACTIVATIONS, MLP
+from skhug.encoders import ACTIVATIONS, MLP, ConvNet, Pretrained, ResNet
 
 
 def test_a_specification_builds_what_it_says():
@@ -75,3 +79,164 @@ def test_standardised_outliers_stay_within_the_limit():
     z = prepare(torch.tensor([[0.01], [1e12], [-1e12]], dtype=torch.float64))
     torch.testing.assert_close(z[0], torch.tensor([0.01]).double(), rtol=1e-4, atol=0)
     assert z.abs().max() <= prepare.limit
+
+
+# --- images ---
+
+
+def parameters_of(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_a_convnet_has_the_published_size_and_pools_while_it_can():
+    body = ConvNet().build((1, 28, 28), 10)
+    # The 111,936 of prototypical networks less 256 biases in front of normalisations.
+    assert parameters_of(body[:-1]) == 111_936 - 256
+    assert body(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    kinds = [type(layer) for layer in ConvNet().build((1, 8, 8), 10)]
+    assert kinds.count(nn.MaxPool2d) == 3
+    assert ConvNet().build((3, 1, 5), 4)(torch.zeros(2, 3, 1, 5)).shape == (2, 4)
+
+
+def test_pooling_in_front_of_the_relu_changes_nothing():
+    body = ConvNet((6,)).build((2, 8, 8), 3).eval()
+    X = torch.randn(4, 2, 8, 8)
+    convolution, norm, pool, relu, *rest = body
+    torch.testing.assert_close(nn.Sequential(convolution, norm, relu, pool, *rest)(X), body(X))
+
+
+@pytest.mark.parametrize(("depth", "size"), [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842)])
+def test_a_resnet_has_the_published_size(depth, size):
+    with torch.device("meta"):
+        body = ResNet(depth).build((3, 32, 32), 10)
+        shape = body[:-3](torch.zeros(2, 3, 32, 32)).shape
+    assert parameters_of(body) == size
+    assert shape[2:] == (4, 4)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_residual_blocks_start_as_the_identity(depth):
+    body = ResNet(depth, width=4).build((3, 8, 8), 2)
+    block = next(m for m in body if hasattr(m, "residual") and type(m.shortcut) is nn.Identity)
+    X = torch.rand(3, block.residual[-1].num_features, 4, 4)
+    torch.testing.assert_close(block(X), X)
+
+
+# --- modules of the user's own ---
+
+
+class Branched(nn.Module):
+    """As torchvision's: a head named fc that is not registered last."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 5)
+        self.stem = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+
+    def forward(self, X):
+        return self.fc(self.stem(X).mean((2, 3)))
+
+
+def pooled():
+    return nn.Sequential(nn.Linear(8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "features"),
+    [
+        (Branched(), (1, 8, 8), 6),
+        (
+            nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 7), nn.Linear(7, 4))),
+            (1, 8, 8),
+            7,
+        ),
+        (nn.Linear(4, 9), (4,), 4),
+        (pooled(), (3, 8, 8), 3),  # its last linear layer is no head
+    ],
+    ids=["fc", "nested", "alone", "none"],
+)
+def test_a_modules_last_layer_is_adapted(module, shape, features):
+    before = [p.clone() for p in module.parameters()]
+    body = Pretrained(module).build(shape, 2)
+    assert (body.head.in_features, body.head.out_features) == (features, 2)
+    X = torch.randn(5, *shape)
+    assert body(X).shape == (5, 2)
+    assert all(torch.equal(p, q) for p, q in zip(module.parameters(), before, strict=True))
+
+
+def test_a_last_layer_of_the_right_width_is_kept():
+    module = Branched()
+    body = Pretrained(module).build((1, 8, 8), 5).eval()
+    X = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(body(X), module.eval()(X))
+
+
+def test_looking_for_the_last_layer_leaves_modes_and_statistics():
+    module = Branched()
+    module.stem[1].eval()
+    module.stem[1].running_mean.fill_(0.5)
+    body = Pretrained(module).build((1, 8, 8), 2)
+    assert module.training
+    assert not module.stem[1].training
+    assert (body.backbone.stem[1].running_mean == 0.5).all()
+
+
+def fitted(encoder, **parameters):
+    X = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()
+    y = np.arange(40) % 4
+    model = HUGClassifier(encoder, max_epochs=3, random_state=0, **parameters)
+    return model.fit(X, y), X
+
+
+def test_frozen_modules_stay_bit_identical_and_their_heads_learn():
+    module = Branched()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    model, _ = fitted(Pretrained(module, frozen=True))
+    body = model.module_.body
+    kept = {n: v for n, v in body.backbone.state_dict().items() if not n.startswith("fc")}
+    assert "stem.1.num_batches_tracked" in kept
+    assert all(torch.equal(value, state[name]) for name, value in kept.items())
+    body.train()
+    assert not body.backbone.stem[1].training
+    few, _ = fitted(Pretrained(module, frozen=True), learning_rate=1e-8)
+    assert not torch.equal(few.module_.body.head.weight, body.head.weight)
+
+
+def test_fine_tuning_has_a_learning_rate_of_its_own():
+    module = Branched()
+    # One step an epoch of a size that Adam makes the learning rate's, whatever the gradient.
+    options = {"schedule": "constant", "weight_decay": 0.0, "batch_size": 40}
+    model, _ = fitted(Pretrained(module, learning_rate=1e-5), learning_rate=1e-2, **options)
+    body = model.module_.body
+    moved = (body.backbone.stem[0].weight - module.stem[0].weight).abs().max()
+    assert 1e-5 < moved < 4e-5
+    rates = {rate for _, rate in model.module_.learning_rates(1e-2)}
+    assert rates == {1e-5, 1e-2}
+
+
+def test_a_fitted_users_module_survives_a_pickle():
+    model, X = fitted(Pretrained(Branched(), learning_rate=1e-4, standardize=True))
+    copy = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(copy.transform(X), model.transform(X))
+    assert copy.module_.body.learning_rate == 1e-4
+    assert clone(model).encoder.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        (Pretrained("resnet18"), TypeError, "torch.nn.Module"),
+        (Pretrained(nn.Linear(8, 2), learning_rate=0.0), ValueError, "frozen=True"),
+        (Pretrained(nn.Conv2d(3, 2, 3)), ValueError, "the encoder failed"),
+        (Pretrained(nn.Conv2d(1, 2, 3)), ValueError, "one row of"),
+    ],
+)
+def test_modules_that_cannot_be_adapted_are_explained(spec, error, message):
+    with pytest.raises(error, match=message):
+        spec.build((1, 8, 8), 2)
+
+
+def test_a_bare_modules_width_is_checked_and_the_error_says_what_adapts_it():
+    with pytest.raises(ValueError, match=r"Pretrained\(module\)"):
+        fitted(Branched(), n_components=3)
+    assert fitted(Branched())[0].proxies_.shape == (4, 5)

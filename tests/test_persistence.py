@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from skhug._modules import Cast, SphereEncoder, Standardize
+from skhug._modules import Cast, NormalizeImages, SphereEncoder, Standardize
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
-from skhug.encoders import MLP
+from skhug.encoders import MLP, ConvNet, ResNet
 
 
 def make(spec):
@@ -38,6 +38,20 @@ def test_modules_survive_the_round_trip(spec):
     X = torch.randn(7, 4)
     assert torch.equal(copy(X), encoder(X))
     assert not copy.training
+
+
+def test_convolutional_modules_survive_with_their_counters():
+    for spec in (ConvNet((4, 4)), ResNet(width=4)):
+        prepare = NormalizeImages((8, 8, 3), torch.ones(3), torch.ones(3), torch.float32)
+        encoder = SphereEncoder(prepare, spec.build((3, 8, 8), 3), (8, 8, 3), 3, spec)
+        X = torch.randint(0, 255, (7, 8, 8, 3), dtype=torch.uint8)
+        encoder(X)
+        encoder.eval()
+        copy = unpack_module(pack_module(encoder))
+        assert torch.equal(copy(X), encoder(X))
+        state, restored = encoder.state_dict(), copy.state_dict()
+        assert state.keys() == restored.keys()
+        assert all(torch.equal(restored[name], value) for name, value in state.items())
 
 
 def test_built_in_encoders_are_packed_without_torch():
