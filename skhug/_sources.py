@@ -48,7 +48,7 @@ def take(X: Any, index: np.ndarray) -> Any:
 
 
 def _loads_when_indexed(X: Any) -> bool:
-    array_like = all(hasattr(X, name) for name in ("shape", "dtype", "__len__", "__getitem__"))
+    array_like = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
     return (
         array_like
         and isinstance(X.dtype, np.dtype)
