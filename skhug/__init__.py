@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
     from skhug.proxies import Learned
+    from skhug.sampling import BalancedBatches
 
 __all__ = [
     "MGD",
@@ -25,6 +26,7 @@ __all__ = [
     "MLP",
     "SGD",
     "AdamW",
+    "BalancedBatches",
     "ConvNet",
     "HUGClassifier",
     "HUGEmbedder",
@@ -47,10 +49,12 @@ _HOMES = {
     "Pretrained": "encoders",
     "ResNet": "encoders",
     "Learned": "proxies",
+    "BalancedBatches": "sampling",
     "AdamW": "optimizers",
     "SGD": "optimizers",
 }
 _MODULES = (
+    "augment",
     "classifier",
     "embedder",
     "encoders",
@@ -60,6 +64,7 @@ _MODULES = (
     "optimizers",
     "plotting",
     "proxies",
+    "sampling",
 )
 
 

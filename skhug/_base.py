@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -13,9 +14,10 @@ from skhug._callbacks import CallbackSupportMixin
 from skhug._data import Rows, split_rows
 from skhug._device import draw_seed
 from skhug._fitting import Task, fit_one_epoch, fit_rows
-from skhug._inference import embed_blocks, join
+from skhug._inference import embed_blocks, fill, join
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._sources import Source, open_rows
 from skhug._training import Objective
 from skhug._validation import (
     check_rows,
@@ -53,6 +55,8 @@ class _BaseHUG(
         tol: float = 1e-4,
         track: Any = (),
         class_weight: Any = None,
+        batch_sampler: Any = None,
+        augment: Any = None,
         warm_start: bool = False,
         precision: str = "auto",
         device: Any = "auto",
@@ -77,6 +81,8 @@ class _BaseHUG(
         self.tol = tol
         self.track = track
         self.class_weight = class_weight
+        self.batch_sampler = batch_sampler
+        self.augment = augment
         self.warm_start = warm_start
         self.precision = precision
         self.device = device
@@ -111,16 +117,25 @@ class _BaseHUG(
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
     ) -> _BaseHUG:
         """Train the encoder, and the proxies if they are learned.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers.
-        y : array-like of shape (n_samples,)
-            Class labels: strings, integers, booleans.
+        X : array-like of shape (n_samples, n_features) or images
+            Finite numbers. Memory maps and other arrays that load when indexed (HDF5, Zarr) of
+            more than 256 MiB, and any ``torch.utils.data.Dataset`` of (x, y), are read batch by
+            batch in every epoch and never loaded as a whole.
+        y : array-like of shape (n_samples,), optional
+            Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
+            which are read once.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights inside a class's mean; rows of weight zero are left out.
         X_val : array-like of shape (n_val, n_features), optional
@@ -218,7 +233,8 @@ class _BaseHUG(
     def _check_validation(self, X_val: Any, y_val: Any, classes: np.ndarray) -> Rows | None:
         if X_val is None and y_val is None:
             return None
-        if X_val is None or y_val is None:
+        X_val = open_rows(X_val)
+        if X_val is None or (y_val is None and not isinstance(X_val, Source)):
             raise ValueError("Pass both X_val and y_val, or neither.")
         X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
         return Rows(X, self._encode_validation_labels(y, classes), weight)
@@ -237,22 +253,43 @@ class _BaseHUG(
 
     # --- use ------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> np.ndarray:
+    # An array to write to is no metadata to be routed.
+    __metadata_request__transform: ClassVar[dict[str, str]] = {"out": UNUSED}
+
+    def transform(self, X: Any, out: Any = None) -> np.ndarray:
         """Embed rows on the unit sphere.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows with the features seen in fit.
+            Rows with the features seen in fit, or images of the shape seen in fit; also those
+            that ``fit`` reads in blocks.
+        out : array of shape (n_samples, n_components), optional
+            What to write to, block by block, and return: for instance a ``numpy.memmap`` where
+            the embeddings are larger than memory. It has the dtype of ``proxies_``.
 
         Returns
         -------
         embeddings : ndarray of shape (n_samples, n_components)
             Unit rows, in the dtype of the computation.
+
+        Raises
+        ------
+        ValueError
+            If ``out`` has another shape or dtype; nothing is written then.
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        return join(embed_blocks(self.module_, X), len(X))
+        blocks = embed_blocks(self.module_, X)
+        if out is None:
+            return join(blocks, len(X))
+        shape, dtype = (len(X), self._n_features_out), self.proxies_.dtype
+        if out.shape != shape or out.dtype != dtype:
+            raise ValueError(
+                f"out has shape {out.shape} and dtype {out.dtype}, and the embeddings have shape "
+                f"{shape} and dtype {dtype}: pass an array of these."
+            )
+        return fill(out, blocks)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, then embed the same rows.

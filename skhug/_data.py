@@ -1,4 +1,4 @@
-"""Batches: training rows on the device, a new order every epoch."""
+"""Batches: training rows, in a new order every epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-__all__ = ["Batches", "Rows", "split_rows"]
+from skhug._sources import Source, take
+from skhug._streaming import Stream
+from skhug.sampling import BalancedOrder
+
+__all__ = ["Batches", "Rows", "epoch_coefficients", "split_rows", "untouched"]
 
 # Rows gathered at once: a share of a core's cache.
 _GATHER_BYTES = 1 << 18
@@ -19,9 +23,13 @@ _GATHER_BYTES = 1 << 18
 class Rows(NamedTuple):
     """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
 
-    X: np.ndarray
+    X: np.ndarray | Source
     y: np.ndarray
     weight: np.ndarray
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Return some rows; many are not copied, but looked up when they are read."""
+        return Rows(take(self.X, index), self.y[index], self.weight[index])
 
 
 def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -45,15 +53,22 @@ def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
             "X_val and y_val, or set early_stopping=False."
         ) from error
     train = np.concatenate([train, np.flatnonzero(counts[rows.y] == 1)])
-    return Rows(*(a[train] for a in rows)), Rows(*(a[held_out] for a in rows))
+    return rows.take(train), rows.take(held_out)
+
+
+def untouched(X: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a batch of prepared rows as it is."""
+    return X
 
 
 class Batches:
-    """Training rows resident on the device, cut into batches by one permutation an epoch.
+    """Training rows in batches, in a new order every epoch.
+
+    Rows are resident on the device, or streamed to it; their order is the same.
 
     Parameters
     ----------
-    X : Tensor of shape (n, ...)
+    X : Tensor of shape (n, ...) or Stream
         Rows.
     y : Tensor of shape (n,)
         Class indices, int64.
@@ -65,17 +80,20 @@ class Batches:
         Rows a batch. A last batch of one row joins the one before it, since batch
         normalisation cannot take it alone.
     prepare : callable
-        From the rows of a batch to what is yielded.
+        From the rows of a batch and the generator to what is yielded.
+    sampler : BalancedOrder, optional
+        Draws the order of an epoch; by default a permutation.
     """
 
     def __init__(
         self,
-        X: Tensor,
+        X: Tensor | Stream,
         y: Tensor,
         sample_weight: Tensor,
         class_weight: Tensor,
         batch_size: int,
-        prepare: Callable[[Tensor], Tensor] = lambda X: X,
+        prepare: Callable[[Tensor, torch.Generator], Tensor] = untouched,
+        sampler: BalancedOrder | None = None,
     ) -> None:
         self.prepare = prepare
         self.X = X
@@ -83,13 +101,20 @@ class Batches:
         self.sample_weight = sample_weight
         self.class_weight = class_weight
         self.batch_size = batch_size
+        self.sampler = sampler
+
+    @property
+    def plain(self) -> bool:
+        """Whether ``X`` holds all rows as the body takes them, in the order of a permutation."""
+        resident = isinstance(self.X, Tensor)
+        return resident and self.prepare is untouched and self.sampler is None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return len(self._bounds())
 
     def _bounds(self) -> list[tuple[int, int]]:
-        n = len(self.X)
+        n = len(self.X if self.sampler is None else self.sampler)
         starts = list(range(0, n, self.batch_size))
         if len(starts) > 1 and n - starts[-1] == 1:
             starts.pop()
@@ -101,31 +126,40 @@ class Batches:
         ``coef`` are the rows' coefficients in the within-class sum: means over the classes of a
         batch of weighted means over their rows.
         """
-        bounds = self._bounds()
-        if len(bounds) == 1:  # the order of a full batch is of no consequence
+        bounds, prepare = self._bounds(), self.prepare
+        drawn = self._draw(len(bounds), generator)
+        if drawn is None:  # the order of a full batch is of no consequence
             order, batch, y = None, torch.zeros_like(self.y), self.y
             weight = self.sample_weight
         else:
-            order = torch.randperm(len(self.X), generator=generator).to(self.X.device)
+            order = drawn.to(self.y.device)
             batch = torch.arange(len(order), device=order.device) // self.batch_size
             batch.clamp_(max=len(bounds) - 1)
             y, weight = self.y[order], self.sample_weight[order]
         coef = epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
-        if order is None:
-            yield self.prepare(self.X), y, coef
-            return
         sizes = [stop - start for start, stop in bounds]
-        yield from zip(self._gather(order, sizes), y.split(sizes), coef.split(sizes), strict=True)
+        streamed = isinstance(self.X, Stream)
+        rows = self.X.batches(drawn, sizes) if streamed else self._gather(order, sizes)
+        for X, labels, share in zip(rows, y.split(sizes), coef.split(sizes), strict=True):
+            yield prepare(X, generator), labels, share
 
-    def _gather(self, order: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+    def _draw(self, n_batches: int, generator: torch.Generator) -> Tensor | None:
+        """Return the order of an epoch on the CPU, None where it is of no consequence."""
+        if self.sampler is not None:
+            return torch.from_numpy(self.sampler.draw(generator))
+        return None if n_batches == 1 else torch.randperm(len(self.X), generator=generator)
+
+    def _gather(self, order: Tensor | None, sizes: list[int]) -> Iterator[Tensor]:
         """Yield the rows of each batch, those of several small ones gathered in one call."""
+        if order is None:
+            yield self.X
+            return
         batch_bytes = self.X[0].nbytes * self.batch_size
         group = max(1, _GATHER_BYTES // max(batch_bytes, 1))
         start = 0
         for i in range(0, len(sizes), group):
             stop = start + sum(sizes[i : i + group])
-            rows = self.X.index_select(0, order[start:stop])
-            yield from map(self.prepare, rows.split(sizes[i : i + group]))
+            yield from self.X.index_select(0, order[start:stop]).split(sizes[i : i + group])
             start = stop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -23,9 +24,10 @@ from skhug._device import (
     to_numpy,
     to_tensor,
 )
-from skhug._inference import device_of, embed, prepare
+from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
 from skhug._parameters import default_batch_size, default_max_epochs, expand
+from skhug._placement import place_rows
 from skhug._tracking import make_tracker
 from skhug._training import Objective, Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
@@ -128,7 +130,7 @@ def _run(
 ) -> None:
     monitor = _monitor(estimator, task, state, max_epochs)
     flops = assembly.step_flops(state.objective, batches.batch_size)
-    with threads_for(flops, batches.X.device):
+    with threads_for(flops, batches.class_weight.device):
         train(
             state,
             batches,
@@ -177,19 +179,19 @@ def _continued_encoder(estimator: Any, task: Task) -> Any:
 def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     rows = task.rows
     class_weight = assembly.class_weights(estimator.class_weight, rows.y, rows.weight, task.classes)
-    batch_size = estimator.batch_size
-    if batch_size == "auto":
+    batch_size, sampler = estimator.batch_size, None
+    if estimator.batch_sampler is not None:
+        sampler = estimator.batch_sampler.bind(rows.y)
+        batch_size = sampler.batch_size
+    elif batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
     encoder = objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
     weight, class_weight = (to_tensor(a, device, dtype) for a in (rows.weight, class_weight))
-    if encoder.prepare.per_batch:
-        X = to_tensor(rows.X, device)
-        return Batches(X, y, weight, class_weight, batch_size, encoder.prepare)
-    with threads_for(FLOPS_A_FUNCTION * rows.X.size, device):
-        X = prepare(encoder, rows.X)
-    return Batches(X, y, weight, class_weight, batch_size)
+    with threads_for(FLOPS_A_FUNCTION * math.prod(rows.X.shape), device):
+        X, prepare = place_rows(encoder, rows.X, estimator.augment)
+    return Batches(X, y, weight, class_weight, batch_size, prepare, sampler)
 
 
 def _start(estimator: Any, objective: Objective, seed: int) -> TrainingState:

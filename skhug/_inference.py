@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from skhug._device import to_numpy, to_tensor
 from skhug._modules import SphereEncoder
+from skhug._sources import Source
+from skhug._streaming import Stream
 
 
 def device_of(encoder: SphereEncoder) -> torch.device:
@@ -17,44 +20,52 @@ def device_of(encoder: SphereEncoder) -> torch.device:
     return next(encoder.parameters()).device
 
 
-def embed_blocks(encoder: SphereEncoder, X: np.ndarray) -> Iterator[Tensor]:
+def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
     """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients."""
     device, rows = device_of(encoder), encoder.prepare.block_rows
     training = encoder.training
     if training:
         encoder.eval()
     try:
-        for start in range(0, len(X), rows):
+        for raw in _blocks(X, rows, device):
             with torch.inference_mode():
-                block = encoder(to_tensor(X[start : start + rows], device))
+                block = encoder(raw)
             yield block
     finally:
         if training:
             encoder.train()
 
 
-def embed(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
+def _blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield consecutive rows on the device; those of a source are read ahead."""
+    if isinstance(X, Source):
+        starts = range(0, len(X), n_rows)
+        sizes = [min(n_rows, len(X) - start) for start in starts]
+        yield from Stream(X, device).batches(None, sizes)
+        return
+    for start in range(0, len(X), n_rows):
+        yield to_tensor(X[start : start + n_rows], device)
+
+
+def embed(encoder: SphereEncoder, X: np.ndarray | Source) -> Tensor:
     """Return the unit embeddings of all rows, shape (n, n_components), on the device."""
     return torch.cat(list(embed_blocks(encoder, X)))
 
 
 def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:
     """Bring blocks of rows together in one array; no second copy of it is ever held."""
-    joined, start = None, 0
-    for block in map(to_numpy, blocks):
-        if joined is None:
-            joined = np.empty((n_rows, *block.shape[1:]), block.dtype)
-        joined[start : start + len(block)] = block
-        start += len(block)
+    blocks = iter(blocks)
+    first = to_numpy(next(blocks))
+    joined = np.empty((n_rows, *first.shape[1:]), first.dtype)
+    joined[: len(first)] = first
+    fill(joined[len(first) :], blocks)
     return joined
 
 
-@torch.no_grad()
-def prepare(encoder: SphereEncoder, X: np.ndarray) -> Tensor:
-    """Return all rows as they enter the module's body, on the device."""
-    device, size = device_of(encoder), encoder.prepare.block_rows
-    shape = encoder.prepare.output_shape(X.shape[1:])
-    prepared = torch.empty((len(X), *shape), dtype=encoder.prepare.dtype, device=device)
-    for block, rows in zip(prepared.split(size), range(0, len(X), size), strict=True):
-        block.copy_(encoder.prepare(to_tensor(X[rows : rows + size], device)))
-    return prepared
+def fill(out: Any, blocks: Iterable[Tensor]) -> Any:
+    """Write blocks of rows into an array, one after another; return it."""
+    start = 0
+    for block in blocks:
+        out[start : start + len(block)] = to_numpy(block)
+        start += len(block)
+    return out

@@ -33,6 +33,18 @@ class Prepare(nn.Module):
         super().__init__()
         self.dtype = dtype
 
+    def forward(self, X: Tensor) -> Tensor:
+        """Return raw rows as the body takes them."""
+        return self.normalize(self.arrange(X))
+
+    def arrange(self, X: Tensor) -> Tensor:
+        """Return raw rows in the shape that the body takes, their values as they are."""
+        return X
+
+    def normalize(self, X: Tensor) -> Tensor:
+        """Return arranged rows in the units and the dtype that the body takes."""
+        raise NotImplementedError
+
     def arguments(self) -> dict[str, Any]:
         """Return what the constructor takes beside the dtype."""
         return {}
@@ -45,7 +57,7 @@ class Prepare(nn.Module):
 class Cast(Prepare):
     """Input of a module that normalises for itself: only the dtype changes."""
 
-    def forward(self, X: Tensor) -> Tensor:
+    def normalize(self, X: Tensor) -> Tensor:
         """Return X in the dtype of the computation."""
         return X.to(self.dtype)
 
@@ -72,7 +84,7 @@ class Standardize(Prepare):
         """Return what the constructor takes beside the dtype."""
         return {"centre": self.centre, "inverse_scale": self.inverse_scale}
 
-    def forward(self, X: Tensor) -> Tensor:
+    def normalize(self, X: Tensor) -> Tensor:
         """Return standardised features in the dtype of the computation."""
         centre, inverse_scale = self.centre, self.inverse_scale
         if X.dtype == torch.uint8:
@@ -125,14 +137,18 @@ class NormalizeImages(Prepare):
         """Return the shape of a prepared image."""
         return self.layout.channels_first
 
-    def forward(self, X: Tensor) -> Tensor:
+    def arrange(self, X: Tensor) -> Tensor:
+        """Return images as a view of shape (batch, C, H, W)."""
+        return self.layout.to_channels_first(X)
+
+    def normalize(self, X: Tensor) -> Tensor:
         """Return normalised images; on CUDA with the channels last in memory.
 
         Convolutions keep the memory format of their input. On a GPU tensor cores want the
         channels last; on a CPU it made no difference.
         """
         form = torch.channels_last if X.is_cuda else torch.contiguous_format
-        X = self.layout.to_channels_first(X).to(self.dtype, memory_format=form)
+        X = X.to(self.dtype, memory_format=form)
         return (X - self.mean[:, None, None]) * self.inverse_std[:, None, None]
 
 

@@ -105,6 +105,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "tol": [_at_least(0, Real)],
     "track": [list, tuple],
     "class_weight": [StrOptions({"balanced"}), dict, None],
+    "batch_sampler": [HasMethods("bind"), None],
+    "augment": [callable, None],
     "warm_start": ["boolean"],
     "precision": [StrOptions({"auto", *PRECISIONS})],
     "device": [str, torch.device],
@@ -174,6 +176,14 @@ track : sequence of str or callable, default=()
 class_weight : dict, "balanced" or None, default=None
     Weights of the classes' means in the within-class term, which are equal without it however
     many rows each class has.
+batch_sampler : BalancedBatches or None, default=None
+    :class:`~skhug.sampling.BalancedBatches` fills every batch with the same number of rows of
+    each of several classes, in place of ``batch_size``. By default an epoch is a permutation of
+    the rows.
+augment : callable or None, default=None
+    Changes the raw rows of a training batch, ``(X, generator) -> X`` with tensors on the device:
+    images of shape (batch, channels, height, width) in their own dtype, before they are
+    normalised. See :mod:`skhug.augment`. Off at transform and in validation.
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit.
 precision : {{"auto", "float32", "float64"}}, default="auto"

@@ -29,8 +29,8 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
-        Rows.
+    X : ndarray or Source of shape (n, n_features)
+        Rows; they are read in blocks.
     weight : ndarray of shape (n,)
         Positive weights; an integer weight equals as many rows for up to 2,048 rows.
 
@@ -41,21 +41,25 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     """
     every = slice(None, None, max(1, len(X) // _ROWS))
     median, spread = _median_and_spread(X[every], weight[every])
-    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    low, high, mean = _range_and_mean(X, weight)
     half_range = high / 2 - low / 2
     scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
-    mean = _mean(X, weight)
     # What differs by rounding only is constant.
     eps = np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0.0
     constant = half_range <= 10 * eps * np.abs(mean)
     return np.clip(mean, median - scale, median + scale), np.where(constant, 0, scale)
 
 
-def _mean(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    blocks = (slice(i, i + _ROWS) for i in range(0, len(X), _ROWS))
+def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Smallest, largest and mean value of each feature, in one pass of blocks."""
     share = weight / weight.sum()
-    # In C order, so that the order of the sums does not depend on X's.
-    return sum(share[rows] @ X[rows].astype(np.float64, order="C") for rows in blocks)
+    low, high, mean = np.inf, -np.inf, 0.0
+    for start in range(0, len(X), _ROWS):
+        block = X[start : start + _ROWS]
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        # In C order, so that the order of the sums does not depend on X's.
+        mean = mean + share[start : start + _ROWS] @ block.astype(np.float64, order="C")
+    return low.astype(np.float64), high.astype(np.float64), mean
 
 
 def _median_and_spread(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,6 +46,7 @@ def stack_key(replica: Replica) -> Hashable | None:
     objective = state.objective
     known = (
         state.by_hand
+        and batches.plain
         and type(state.stepper.spec) in _OPTIMIZERS
         and type(objective.loss.uniformity) in _MEASURES
     )

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import _safe_split as split_fold
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params as select_fit_params
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
+
+from skhug._sources import Source, open_rows, take
 
 __all__ = [
     "HasMethods",
@@ -33,9 +35,16 @@ __all__ = [
 _KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True}
 
 
-def check_rows(estimator: Any, X: Any) -> np.ndarray:
-    """Return rows or images as a finite array, checked against those seen in fit."""
+def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
+    """Return rows or images as a finite array, checked against those seen in fit.
+
+    Of what is read in blocks the values are checked when they are read.
+    """
+    X = open_rows(X)
     _check_sample_shape(estimator, X)
+    if isinstance(X, Source):
+        validate_data(estimator, X[:1], reset=False, **_KEPT)
+        return X
     return validate_data(estimator, X, reset=False, **_KEPT)
 
 
@@ -52,7 +61,7 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 
 def check_training_data(
     estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | Source, np.ndarray, np.ndarray]:
     """Return X, y and weights without the rows of weight zero.
 
     Raises
@@ -60,20 +69,34 @@ def check_training_data(
     ValueError
         If X, y or the weights are not usable, with what to do.
     """
+    X = open_rows(X)
     if not reset:
         _check_sample_shape(estimator, X)
-    X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
+    if isinstance(X, Source):
+        y = _check_source(estimator, X, y, reset=reset)
+    else:
+        X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
     if reset:
         estimator.input_shape_ = X.shape[1:]
     check_classification_targets(y)
     y = column_or_1d(y, warn=True)
     if sample_weight is None:
         return X, y, np.ones(len(X))
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     used = weight > 0
     if not used.any():
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")
-    return (X, y, weight) if used.all() else (X[used], y[used], weight[used])
+    if used.all():
+        return X, y, weight
+    return take(X, np.flatnonzero(used)), y[used], weight[used]
+
+
+def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarray:
+    """Check a row and the labels, those that the source brings if there are no others."""
+    validate_data(estimator, X[:1], reset=reset, **_KEPT)
+    y = _check_y(X.labels() if y is None else y, estimator=estimator)
+    check_consistent_length(X, y)
+    return y
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -183,10 +183,10 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
 
     def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
         proxies = objective.unit_proxies()
-        rows = calibration_rows(len(held_out.X), len(proxies))
-        if len(rows) < len(held_out.X):
-            held_out = Rows(*(a[rows] for a in held_out))
-        embeddings = embed(objective.encoder, held_out.X)
+        rows = calibration_rows(len(held_out.y), len(proxies))
+        if len(rows) < len(held_out.y):
+            held_out = held_out.take(rows)
+        embeddings = embed(objective.encoder, held_out.X[:])
         y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
         concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
         return {"concentration_": concentration, "softening_": softening}

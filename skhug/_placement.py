@@ -1,0 +1,89 @@
+"""Where training rows live: on the device, prepared or raw, or streamed to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skhug import _sources
+from skhug._data import untouched
+from skhug._device import to_tensor
+from skhug._inference import device_of
+from skhug._modules import Prepare, SphereEncoder
+from skhug._streaming import Stream
+
+__all__ = ["Augment", "place_rows"]
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+# Of the free memory of a GPU, for the rows; the rest is for the training.
+_GPU_SHARE = 0.5
+
+
+def place_rows(
+    encoder: SphereEncoder, X: Any, augment: Augment | None
+) -> tuple[Tensor | Stream, Callable[[Tensor, torch.Generator], Tensor]]:
+    """Return rows for :class:`~skhug._data.Batches`, and what prepares a batch of them.
+
+    The first that can be done of: prepared once and for all; raw on the device and prepared
+    batch by batch; streamed. On a CPU rows are copied up to 256 MiB and a larger array is used
+    where it lies; on a GPU they may take half of the free memory.
+
+    Parameters
+    ----------
+    encoder : SphereEncoder
+        Whose input they are.
+    X : ndarray or Source of shape (n, ...)
+        Raw rows.
+    augment : callable or None
+        Changes raw images of a batch, (batch, C, H, W), or raw rows.
+    """
+    device, prepare, limit = device_of(encoder), encoder.prepare, _limit(device_of(encoder))
+    shape = prepare.output_shape(tuple(X.shape[1:]))
+    prepared_bytes = len(X) * math.prod(shape) * prepare.dtype.itemsize
+    if augment is None and not prepare.per_batch and prepared_bytes <= limit:
+        return _resident(X, prepare, device, prepare.block_rows), untouched
+    per_batch = partial(_prepare_batch, prepare, augment)
+    if _usable_in_place(X, device):
+        return to_tensor(X, device), per_batch
+    if X.nbytes <= limit:
+        return _resident(X, lambda rows: rows, device, prepare.block_rows), per_batch
+    return Stream(X, device), per_batch
+
+
+def _limit(device: torch.device) -> float:
+    if device.type == "cuda":
+        return _GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+    return _sources.RESIDENT_BYTES
+
+
+def _usable_in_place(X: Any, device: torch.device) -> bool:
+    in_memory = isinstance(X, np.ndarray) and device.type == "cpu"
+    return in_memory and X.flags.c_contiguous and X.flags.writeable
+
+
+@torch.no_grad()
+def _resident(
+    X: Any, function: Callable[[Tensor], Tensor], device: torch.device, block_rows: int
+) -> Tensor:
+    """Return what a function makes of the rows, block by block, on the device."""
+    resident = None
+    for start in range(0, len(X), block_rows):
+        block = function(to_tensor(X[start : start + block_rows], device))
+        if resident is None:
+            resident = block.new_empty(len(X), *block.shape[1:])
+        resident[start : start + len(block)] = block
+    return resident
+
+
+@torch.no_grad()
+def _prepare_batch(
+    prepare: Prepare, augment: Augment | None, X: Tensor, generator: torch.Generator
+) -> Tensor:
+    X = prepare.arrange(X)
+    return prepare.normalize(X if augment is None else augment(X, generator))
