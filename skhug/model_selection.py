@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
+from skhug._callbacks import has_callbacks
 from skhug._scorers import retrieval_scorer
 from skhug._validation import select_fit_params, split_fold
 
@@ -148,7 +149,9 @@ class StackedSearchCV(GridSearchCV):
 
         def evaluate(candidates: Any, **options: Any) -> Any:
             candidates, splits = list(candidates), _Splits(self._checked_cv_orig)
-            self._ahead = Ahead(self._jobs(candidates, splits))
+            # Callbacks want to see each fit's epochs: nothing is trained ahead then.
+            jobs = () if has_callbacks(self) else self._jobs(candidates, splits)
+            self._ahead = Ahead(jobs)
             with asked_first(self._ahead):
                 return evaluate_candidates(candidates, cv=splits, **options)
 
