@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from skhug._assembly import step_flops
+from skhug._callbacks import has_callbacks
 from skhug._device import threads_for
 from skhug._fitting import FitRequest, begin_fit, finish_fit, trained_elsewhere
 from skhug._stacked import Replica, stack_key, train_stack
@@ -77,7 +78,7 @@ class Ahead:
             stacked = self._plan()
             plan = self._claim(request)
             self._share(time.perf_counter() - start, stacked, plan)
-        if plan is None or plan.trained is None or _has_callbacks(request.estimator):
+        if plan is None or plan.trained is None or has_callbacks(request.estimator):
             return None
         return finish_fit(request, plan.trained)
 
@@ -104,18 +105,25 @@ class Ahead:
                 continue
             plan = _Plan(job, shared.rows(request))
             self._plans.append(plan)
-            if not _can_wait(request):
+            replica = _begin(request, shared) if _can_wait(request) else None
+            key = None if replica is None else stack_key(replica)
+            if key is None:
                 continue
-            state, batches, max_epochs = begin_fit(request)
-            batches.X = shared.tensor(batches.X)
-            replica = Replica(state, batches, max_epochs, request.schedule)
-            key = stack_key(replica)
-            if key is not None:
-                stacks[key].append((plan, replica))
-                weights += sum(segment.values.numel() for segment in state.segments)
+            stacks[key].append((plan, replica))
+            weights += sum(segment.values.numel() for segment in replica.state.segments)
             if weights > _WEIGHTS:
                 break
         return [plan for members in stacks.values() for plan in _train(members)]
+
+
+def _begin(request: FitRequest, shared: _Shared) -> Replica | None:
+    """Start a fit; None if that fails, as it will again where scikit-learn deals with it."""
+    try:
+        state, batches, max_epochs = begin_fit(request)
+    except Exception:
+        return None
+    batches.X = shared.tensor(batches.X)
+    return Replica(state, batches, max_epochs, request.schedule)
 
 
 def _train(members: list[tuple[_Plan, Replica]]) -> list[_Plan]:
@@ -126,8 +134,11 @@ def _train(members: list[tuple[_Plan, Replica]]) -> list[_Plan]:
     state, batches = replicas[0].state, replicas[0].batches
     # As for a single fit: a stack consists of small operations as that does.
     flops = step_flops(state.objective, batches.batch_size)
-    with threads_for(flops, batches.X.device):
-        train_stack(replicas)
+    try:
+        with threads_for(flops, batches.X.device):
+            train_stack(replicas)
+    except (TypeError, ValueError, RuntimeError):  # single fits show whose it is
+        return []
     good = [(plan, replica.state) for plan, replica in members if _is_finite(replica.state)]
     for plan, state in good:
         plan.trained = state
@@ -163,13 +174,9 @@ def _can_wait(request: FitRequest) -> bool:
         request.task.validation is None
         and not request.continued
         and not estimator.verbose
-        and not _has_callbacks(estimator)
+        and not has_callbacks(estimator)
         and isinstance(estimator.random_state, Integral | None)
     )
-
-
-def _has_callbacks(estimator: Any) -> bool:
-    return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
 def _same_fit(one: FitRequest, other: FitRequest) -> bool:

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
+from skhug._callbacks import has_callbacks
 from skhug._scorers import retrieval_scorer
 from skhug._validation import select_fit_params, split_fold
 
@@ -23,7 +24,12 @@ class StackedSearchCV(GridSearchCV):
 
     A step on small matrices costs calls more than arithmetic; a stack makes each call once for
     all of its fits. Results equal those of :class:`~sklearn.model_selection.GridSearchCV` but
-    for rounding. There is no ``n_jobs``: one process does the work of several.
+    for rounding. There is no ``n_jobs``: the work stays in one process.
+
+    It pays for small networks: with one hidden layer of 100 units and batches of 32, 15 fits take
+    0.4 times the processor's time of single ones. With layers of 256 and 128 units arithmetic
+    dominates and nothing is gained; there, and where many cores are free, prefer
+    ``GridSearchCV(n_jobs=...)``, whose workers cost their imports once.
 
     Fits are stacked where they share layers, batch size, epochs, schedule and optimizer, and the
     proxies are fixed. Learning rate, weight decay, ``beta``, the measure of uniformity,
@@ -148,7 +154,9 @@ class StackedSearchCV(GridSearchCV):
 
         def evaluate(candidates: Any, **options: Any) -> Any:
             candidates, splits = list(candidates), _Splits(self._checked_cv_orig)
-            self._ahead = Ahead(self._jobs(candidates, splits))
+            # Callbacks want to see each fit's epochs: nothing is trained ahead then.
+            jobs = () if has_callbacks(self) else self._jobs(candidates, splits)
+            self._ahead = Ahead(jobs)
             with asked_first(self._ahead):
                 return evaluate_candidates(candidates, cv=splits, **options)
 

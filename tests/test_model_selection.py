@@ -213,15 +213,20 @@ def test_other_estimators_are_searched_as_ever(iris):
     search_both(KNeighborsClassifier(), {"n_neighbors": [1, 5]}, *iris)
 
 
-def test_fits_that_fail_get_the_error_score(iris, stack_sizes):
+FAILING = {
+    "when it starts": {"encoder__hidden_layer_sizes": [(8,), (0,), (6,)]},
+    "in a step": {"uniformity__s_within": [-1.0, 1.0, -2.0]},
+    "before it starts": {"learning_rate": [1e-3, -1.0, 1e-2]},
+}
+
+
+@pytest.mark.parametrize("grid", FAILING.values(), ids=FAILING)
+def test_a_fit_that_fails_gets_the_error_score_and_no_other(grid, iris):
     model = HUGClassifier(**SMALL, random_state=0)
-    grid = {"encoder__hidden_layer_sizes": [(0,), (8,)]}
-    with pytest.warns(FitFailedWarning, match="hidden_layer_sizes"):
-        search = StackedSearchCV(model, grid, cv=3, error_score=-1.0).fit(*iris)
-    assert search.cv_results_["mean_test_score"][0] == -1
-    assert search.best_index_ == 1
-    assert stack_sizes == [3]
-    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+    with pytest.warns(FitFailedWarning, match="3 fits failed"):
+        stacked, _ = search_both(model, grid, *iris, error_score=-1.0)
+    assert (stacked.cv_results_["mean_test_score"] == -1).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes|s_within|learning_rate"):
         StackedSearchCV(model, grid, cv=3, error_score="raise").fit(*iris)
 
 
@@ -255,22 +260,29 @@ def test_it_is_an_estimator(iris):
     assert not [name for name in vars(copy) if name.startswith("_") and name != "_checked_cv_orig"]
 
 
-def test_callbacks_see_every_fit(iris, stack_sizes):
-    calls = []
+@pytest.mark.parametrize("listens", ["estimator", "search"])
+def test_callbacks_see_every_epoch(iris, stack_sizes, listens):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
+    epochs = []
 
     class Count:
         def setup(self, estimator, context): ...
         def teardown(self, estimator, context): ...
 
         def on_fit_task_begin(self, estimator, context, **data):
-            calls.append(context.task_name)
+            epochs.append(context.task_name == "epoch")
 
         def on_fit_task_end(self, estimator, context, **data): ...
 
+    class Propagated(Count):
+        max_propagation_depth = None
+
     model = HUGClassifier(**SMALL, random_state=0)
-    if not hasattr(model, "set_callbacks"):
-        pytest.skip("scikit-learn < 1.9 has no callbacks")
-    model.set_callbacks(Count())
-    StackedSearchCV(model, {"beta": [1, 2]}, cv=2, refit=False).fit(*iris)
+    search = StackedSearchCV(model, {"beta": [1, 2]}, cv=2, refit=False)
+    if listens == "estimator":
+        model.set_callbacks(Count())
+    else:
+        search.set_callbacks(Propagated())
+    search.fit(*iris)
     assert stack_sizes == []
-    assert calls.count("epoch") == 4 * SMALL["max_epochs"]
+    assert sum(epochs) == 4 * SMALL["max_epochs"]
