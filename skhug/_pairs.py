@@ -13,6 +13,8 @@ from skhug._sphere import project, tangent
 
 # Pairs nearer than this (squared distance) lose digits in 2 - 2 cos and are computed directly.
 _NEAR = 0.05
+# Where sums stay in the points' dtype: the CPU looks for near pairs, MPS has no float64.
+_NARROW = ("cpu", "mps")
 # Side of a tile of the pairwise matrix: 1 MiB in float32, which stays in a core's cache.
 _TILE = 512
 
@@ -42,6 +44,23 @@ class PairSum(torch.autograd.Function):
 
 def pair_sum(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """Return the sum over ordered pairs and its gradient in the points, which need not be unit."""
+    if points.device.type in _NARROW:
+        return _pair_sum(points, kernel)
+    return wide_pair_sum(points, kernel)
+
+
+def wide_pair_sum(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Do the same in float64, by arithmetic of fixed shape.
+
+    On a GPU a look-up of near pairs waits for the device, and no graph can be captured. Of
+    float32 points ``2 - 2 cos`` is wrong by 1e-15 in float64, where the smallest distance that
+    counts is 5e-7. Data-centre GPUs multiply float64 at float32's rate, others far slower.
+    """
+    value, gradient = _pair_sum(points.double(), kernel)
+    return value.to(points.dtype), gradient.to(points.dtype)
+
+
+def _pair_sum(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     u, inverse = project(points)
     if len(u) <= _TILE:
         total, gradient = _diagonal_tile(u, kernel)
@@ -103,14 +122,11 @@ def _mend(
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     two = a.new_full((), 2.0).expand(len(a), len(b))
-    return torch.addmm(two, a, b.T, alpha=-2).clamp_min_(0)
+    return torch.addmm(two, a, b.T, alpha=-2)  # rounding may leave it below 0: kernels clamp
 
 
 def _near_pairs(squared: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Indices of the pairs to compute directly; None where there are none.
-
-    On an accelerator the look-up would wait for the device: there the Gram form stands.
-    """
+    """Indices of the pairs to compute directly; None where there are none, and off the CPU."""
     if squared.device.type != "cpu" or squared.amin() >= _NEAR:
         return None
     return (squared < _NEAR).nonzero(as_tuple=True)

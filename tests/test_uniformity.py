@@ -171,3 +171,17 @@ def test_the_gradient_between_classes_equals_autograds(measure, points):
 def test_a_sample_of_one_proxy_is_refused(points):
     with pytest.raises(ValueError, match="2 proxies"):
         MHE(n_sampled=1).between(points)
+
+
+def test_near_pairs_are_exact_by_arithmetic_of_fixed_shape(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    exact = torch.randn(40, 6, dtype=torch.float64, generator=generator)
+    exact[1] = exact[0] + 1e-4 * torch.randn(6, dtype=torch.float64, generator=generator)
+    points = exact.float()
+    kernel = _pairs.riesz_kernel(2.0, 1e-12)
+    expected = _pairs.pair_sum(points.double(), kernel)
+    monkeypatch.setattr(_pairs, "_near_pairs", lambda squared: None)  # as on a GPU
+    for got, wanted in zip(_pairs.wide_pair_sum(points, kernel), expected, strict=True):
+        torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=0)
+    narrow, _ = _pairs.pair_sum(points, kernel)
+    assert abs(narrow / expected[0] - 1) > 1e-3  # what it guards against
