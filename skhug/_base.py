@@ -116,7 +116,10 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite numbers.
+            Finite numbers. Or images: (n_samples, height, width), (n_samples, channels, height,
+            width) or (n_samples, height, width, channels). The channels are on the second axis
+            if its size is 1, 3 or 4, else on the last if its size is, else on the second if it
+            is shorter than the last. ``uint8`` stays so until it is a batch on the device.
         y : array-like of shape (n_samples,)
             Class labels: strings, integers, booleans.
         sample_weight : array-like of shape (n_samples,), optional
@@ -236,12 +239,12 @@ class _BaseHUG(
     # --- use ------------------------------------------------------------------------------
 
     def transform(self, X: Any) -> np.ndarray:
-        """Embed rows on the unit sphere.
+        """Embed samples on the unit sphere.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows with the features seen in fit.
+            Rows with the features seen in fit, or images of the shape seen in fit.
 
         Returns
         -------
