@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from skhug._modules import Cast, SphereEncoder
 from skhug._training import Objective, TrainingState
-from skhug.encoders import ACTIVATIONS, MLP, Cast, SphereEncoder
+from skhug.encoders import ACTIVATIONS, MLP
 from skhug.losses import MGD, MHE, MHS, HUGLoss
 from skhug.proxies import optimal_proxies
 
