@@ -192,14 +192,14 @@ def test_images_are_never_copied_as_floats():
     y = np.arange(4000) % 2
     prepared = []
 
-    def forward(self, images, original=NormalizeImages.forward):
+    def forward(self, images, original=NormalizeImages.normalize):
         prepared.append((len(images), images.dtype))
         return original(self, images)
 
     model = HUGClassifier(ConvNet((2,)), max_epochs=1, batch_size=500, random_state=0)
     model.fit(X[:8], y[:8])  # torch imports modules in the first backward pass
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NormalizeImages, "forward", forward)
+        patch.setattr(NormalizeImages, "normalize", forward)
         tracemalloc.start()  # sees NumPy's memory; torch's floats come from preparation
         try:
             model.fit(X, y).predict(X)
