@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug._data import Batches, Rows, split_rows
+from skhug._data import Batches, Rows, calibration_rows, split_rows
 from skhug.losses import class_mean_coefficients
 
 
@@ -58,3 +58,13 @@ def test_split_too_small_for_the_classes_says_what_to_do():
     rows = Rows(np.zeros((8, 1)), np.arange(8) // 2, np.ones(8))
     with pytest.raises(ValueError, match="Raise validation_fraction"):
         split_rows(rows, 0.1, seed=0)
+
+
+def test_probabilities_are_fitted_on_all_rows_or_a_bounded_part_of_many():
+    few, many = (Rows(np.arange(n), np.arange(n) % 2, np.ones(n)) for n in (4096, 5000))
+    assert calibration_rows(few, 10**6) is few
+    assert calibration_rows(many, 1000 // 2) is many
+    part = calibration_rows(many, 10**6)
+    assert len(np.unique(part.X)) == 4096
+    assert np.array_equal(part.X % 2, part.y)
+    assert np.array_equal(part.X, calibration_rows(many, 10**6).X)
