@@ -191,9 +191,10 @@ def _repeated_weights(encoder: SphereEncoder) -> int:
         )
         for layer in layers
     ]
-    like = next(encoder.parameters())
+    like = next(encoder.body.parameters())
+    row = torch.zeros(1, *encoder.prepare.output_shape(encoder.input_shape)).to(like)
     try:
-        evaluate(encoder, torch.zeros(1, *encoder.input_shape, device=like.device))
+        evaluate(encoder.body, row)
     finally:
         for handle in handles:
             handle.remove()

@@ -257,13 +257,12 @@ class _BaseHUG(
     __metadata_request__transform: ClassVar[dict[str, str]] = {"out": UNUSED}
 
     def transform(self, X: Any, out: Any = None) -> np.ndarray:
-        """Embed rows on the unit sphere.
+        """Embed samples on the unit sphere.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows with the features seen in fit, or images of the shape seen in fit; also those
-            that ``fit`` reads in blocks.
+            Samples of the shape seen in fit; also those that ``fit`` reads in blocks.
         out : array of shape (n_samples, n_components), optional
             What to write to, block by block, and return: for instance a ``numpy.memmap`` where
             the embeddings are larger than memory. It has the dtype of ``proxies_``.
