@@ -125,7 +125,7 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(_fitting, "prepare")
+    watch(_fitting, "place_rows")
     watch(_training, "_train_epoch")
     watch(_calibration, "minimize")
     before = torch.get_num_threads()
