@@ -43,14 +43,15 @@ def _nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     size = _BLOCK_COSINES // len(embeddings)
     if embeddings.device.type != "cpu":
         size *= _LAUNCH_FACTOR
-    best, index = (embeddings @ proxies[:size].T).max(1)
+    # A row of cosines a proxy: products and maxima over few proxies are several times faster so.
+    best, index = (proxies[:size] @ embeddings.T).max(0)
     for start in range(size, len(proxies), size):
-        cosines = embeddings @ proxies[start : start + size].T
-        top = cosines.amax(1)
+        cosines = proxies[start : start + size] @ embeddings.T
+        top = cosines.amax(0)
         # Finding the index is the dear part: only of rows that found a nearer one.
         rows = (top > best).nonzero()[:, 0]
         best[rows] = top[rows]
-        index[rows] = start + cosines[rows].argmax(1)
+        index[rows] = start + cosines.T[rows].argmax(1)
     return best, index
 
 
