@@ -25,7 +25,7 @@ __all__ = [
 _CANDIDATES = 512
 _NEAREST = 64
 # Rows, and cosines, that a fit of two numbers looks at.
-_ROWS = 2048
+_ROWS = 8192
 _COSINES = 1 << 21
 
 # Where nothing is known: typical of real data sets, in logarithms.
