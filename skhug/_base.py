@@ -15,10 +15,10 @@ from skhug._data import Rows, split_rows
 from skhug._device import draw_seed
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import embed_blocks, fill, join
+from skhug._objective import Objective
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._sources import Source, open_rows
-from skhug._training import Objective
 from skhug._validation import (
     check_rows,
     check_training_data,

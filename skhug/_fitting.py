@@ -26,10 +26,11 @@ from skhug._device import (
 )
 from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
+from skhug._objective import Objective
 from skhug._parameters import default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
 from skhug._tracking import make_tracker
-from skhug._training import Objective, Patience, TrainingState, train
+from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
 
 

@@ -125,7 +125,7 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(_fitting, "prepare")
+    watch(_fitting, "place_rows")
     watch(_training, "_train_epoch")
     watch(_calibration, "minimize")
     before = torch.get_num_threads()
@@ -135,4 +135,4 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert seen == {"prepare": 1, "_train_epoch": 1, "minimize": 1}
+    assert seen == {"place_rows": 1, "_train_epoch": 1, "minimize": 1}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from skhug import HUGClassifier
+from skhug import HUGClassifier, _objective
 
 
 class Scarce(nn.Module):
@@ -47,3 +47,26 @@ def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(proxies):
 def test_memory_for_no_row_at_all_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
         fit(0)
+
+
+def test_a_kernel_takes_a_batch_in_parts_as_well(digits, monkeypatch):
+    X, y = digits
+    params = {"max_epochs": 2, "batch_size": 64, "random_state": 0, "device": "cpu"}
+    ample = HUGClassifier(**params).fit(X, y)
+    found = _objective.find_kernel
+
+    def scarce(objective):
+        kernel = found(objective)
+
+        def limited(X, y, coef):
+            if len(X) > 16:
+                raise torch.OutOfMemoryError("no memory left")
+            return kernel(X, y, coef)
+
+        return limited
+
+    monkeypatch.setattr(_objective, "find_kernel", scarce)
+    with pytest.warns(RuntimeWarning, match="taken in 4 parts"):
+        in_parts = HUGClassifier(**params).fit(X, y)
+    np.testing.assert_allclose(in_parts.transform(X), ample.transform(X), atol=1e-3)
+    assert in_parts.loss_ == pytest.approx(ample.loss_, rel=1e-4)
