@@ -59,6 +59,7 @@ class _BaseHUG(
         augment: Any = None,
         warm_start: bool = False,
         precision: str = "auto",
+        compile: bool = False,
         device: Any = "auto",
         random_state: Any = None,
         verbose: int = 0,
@@ -85,6 +86,7 @@ class _BaseHUG(
         self.augment = augment
         self.warm_start = warm_start
         self.precision = precision
+        self.compile = compile
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
