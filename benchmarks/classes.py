@@ -29,7 +29,8 @@ from skhug import MHE, MLP, AdamW, HUGLoss
 from skhug._data import Batches
 from skhug._modules import Cast, SphereEncoder
 from skhug._nearest import nearest
-from skhug._training import Objective, TrainingState, train
+from skhug._objective import Objective
+from skhug._training import TrainingState, train
 from skhug.optimizers import flatten, make_stepper
 from skhug.proxies import optimal_proxies, random_proxies
 

@@ -14,9 +14,9 @@ from skhug._device import to_tensor
 from skhug._heads import evaluate, output_width
 from skhug._images import Layout, channel_statistics
 from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
-from skhug._training import Objective
 from skhug.encoders import Encoder, build_body
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies

@@ -15,10 +15,10 @@ from skhug._data import Rows, split_rows
 from skhug._device import draw_seed
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import embed_blocks, fill, join
+from skhug._objective import Objective
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._sources import Source, open_rows
-from skhug._training import Objective
 from skhug._validation import (
     check_rows,
     check_training_data,
@@ -59,6 +59,7 @@ class _BaseHUG(
         augment: Any = None,
         warm_start: bool = False,
         precision: str = "auto",
+        compile: bool = False,
         device: Any = "auto",
         random_state: Any = None,
         verbose: int = 0,
@@ -85,6 +86,7 @@ class _BaseHUG(
         self.augment = augment
         self.warm_start = warm_start
         self.precision = precision
+        self.compile = compile
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,39 +17,107 @@ from torch import Tensor
 FLOAT64_ELEMENTS = 100_000
 # Floating-point operations of a training step below which a second thread costs more than it gives.
 _SINGLE_THREAD_FLOPS = 1e8
+# Operations of a step below which a GPU spends it on launching kernels, and above on products.
+LAUNCH_BOUND_FLOPS = 1e10
 # What a root or a logarithm counts as.
 FLOPS_A_FUNCTION = 25.0
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# Precision to the dtype of parameters and outputs: bfloat16 is for products in training only.
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.float32,
+    "float64": torch.float64,
+}
 
 # torch's global random state belongs to the process: one fit at a time uses it.
 _PROCESS_LOCK = threading.RLock()
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device to compute on: "auto" is cuda, then mps, then cpu."""
-    if isinstance(device, torch.device) or device != "auto":
-        try:
-            return torch.device(device)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device={device!r} is no torch device: pass 'auto', 'cpu', 'cuda' or 'cuda:0'."
-            ) from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    """Return the device to compute on: "auto" is cuda, then mps, then cpu.
+
+    Raises
+    ------
+    ValueError
+        If it is no torch device, or this machine has none such.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device(next(iter(_accelerators()), "cpu"))
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is no torch device: pass 'auto', 'cpu', 'cuda' or 'cuda:0'."
+        ) from error
+    try:
+        torch.empty(0, device=resolved)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        there = ", ".join(map(repr, ["cpu", *_accelerators()]))
+        raise ValueError(
+            f"device={str(device)!r} is not available here: pass 'auto' or one of {there}. torch "
+            f"{torch.__version__} says: {error}"
+        ) from error
+    return resolved
+
+
+def _accelerators() -> list[str]:
+    """Names of the devices that torch can use beside the CPU, best first."""
+    names = ["cuda"] if torch.cuda.is_available() else []
+    names += [f"cuda:{i}" for i in range(torch.cuda.device_count())] if names else []
+    return names + ["mps"] * torch.backends.mps.is_available()
 
 
 def resolve_dtype(precision: str, X: np.ndarray, device: torch.device) -> torch.dtype:
-    """Return the dtype to compute in; see the ``precision`` parameter of the estimators."""
+    """Return the dtype of parameters and outputs; see the ``precision`` of the estimators."""
     if precision != "auto":
         return PRECISIONS[precision]
     small = math.prod(X.shape) <= FLOAT64_ELEMENTS
     if X.dtype == np.float64 and small and device.type != "mps":  # MPS has no float64
         return torch.float64
     return torch.float32
+
+
+def trains_in_bfloat16(
+    precision: str, dtype: torch.dtype, device: torch.device, flops: float
+) -> bool:
+    """Whether the body's forward pass runs in bfloat16 in training steps of so many operations."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    large = device.type == "cuda" and flops >= LAUNCH_BOUND_FLOPS
+    return large and dtype == torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@contextmanager
+def tf32_for(precision: str, device: torch.device) -> Iterator[None]:
+    """Allow or forbid TF32 inside, and leave torch's settings as they were.
+
+    TF32 rounds the factors of float32 products to 10 bits. ``"float32"`` and ``"float64"`` mean
+    what they say; the other precisions allow it.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = list(_read_tf32_settings())
+    allowed = precision in ("auto", "bfloat16")
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+def _read_tf32_settings() -> Iterator[tuple[Any, str, Any]]:
+    """Yield (where, name, value): the flags, then the finer names that torch has since 2.9."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    places = [(matmul, "allow_tf32"), (cudnn, "allow_tf32")]
+    if hasattr(cudnn, "conv"):
+        places += [(place, "fp32_precision") for place in (matmul, cudnn.conv, cudnn.rnn)]
+    for place, name in places:
+        # A flag cannot be read where the finer names were set to what it cannot express.
+        with suppress(RuntimeError):
+            yield place, name, getattr(place, name)
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skhug import _assembly as assembly
 from skhug._callbacks import EpochCallbacks
+from skhug._capture import acceleration
 from skhug._data import Batches, Rows
 from skhug._device import (
     FLOPS_A_FUNCTION,
@@ -20,16 +22,19 @@ from skhug._device import (
     resolve_device,
     resolve_dtype,
     seeded,
+    tf32_for,
     threads_for,
     to_numpy,
     to_tensor,
+    trains_in_bfloat16,
 )
 from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
+from skhug._objective import Objective
 from skhug._parameters import default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
 from skhug._tracking import make_tracker
-from skhug._training import Objective, Patience, TrainingState, train
+from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
 
 
@@ -94,11 +99,10 @@ def finish_fit(request: FitRequest, state: TrainingState) -> dict[str, Any]:
 
 def _begin(request: FitRequest, seed: int) -> tuple[TrainingState, Batches, int]:
     estimator, task, continued, max_epochs, _ = request
-    objective = _objective(estimator, task, seed, continued)
-    batches = _batches(estimator, task, objective)
+    state, batches = _start(estimator, task, seed, continued)
     if max_epochs == "auto":
         max_epochs = default_max_epochs(len(batches))
-    return _start(estimator, objective, seed), batches, max_epochs
+    return state, batches, max_epochs
 
 
 def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, Any]:
@@ -109,9 +113,7 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
     progress = getattr(estimator, "_progress", None)
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
     with seeded(seed, resolve_device(estimator.device)):
-        objective = _objective(estimator, task, seed, continued)
-        batches = _batches(estimator, task, objective)
-        state = _start(estimator, objective, seed)
+        state, batches = _start(estimator, task, seed, continued)
         if progress is not None:
             state.resume(progress)
         _run(estimator, task, state, batches, state.epoch + 1, SCHEDULES["constant"])
@@ -130,7 +132,8 @@ def _run(
 ) -> None:
     monitor = _monitor(estimator, task, state, max_epochs)
     flops = assembly.step_flops(state.objective, batches.batch_size)
-    with threads_for(flops, batches.class_weight.device):
+    device = batches.class_weight.device
+    with threads_for(flops, device), tf32_for(estimator.precision, device):
         train(
             state,
             batches,
@@ -138,6 +141,7 @@ def _run(
             schedule=schedule,
             begin_epoch=monitor.callbacks.begin_epoch,
             end_epoch=monitor.end_epoch,
+            accelerate=acceleration(state, flops),
         )
     monitor.end_fit(state)
 
@@ -194,9 +198,12 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     return Batches(X, y, weight, class_weight, batch_size, prepare, sampler)
 
 
-def _start(estimator: Any, objective: Objective, seed: int) -> TrainingState:
+def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[TrainingState, Batches]:
+    objective = _objective(estimator, task, seed, continued)
+    batches = _batches(estimator, task, objective)
+    objective.train_through(_training_body(estimator, objective, batches.batch_size))
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)
-    return TrainingState.start(
+    state = TrainingState.start(
         objective,
         estimator.optimizer,
         seed,
@@ -204,6 +211,23 @@ def _start(estimator: Any, objective: Objective, seed: int) -> TrainingState:
         proxy_learning_rate=estimator.learning_rate if proxy_rate is None else proxy_rate,
         weight_decay=estimator.weight_decay,
     )
+    return state, batches
+
+
+def _training_body(
+    estimator: Any, objective: Objective, batch_size: int
+) -> Callable[[Tensor], Tensor]:
+    """Return what training calls for the body: itself, compiled, under autocast, or both."""
+    body, device = objective.encoder.body, objective.proxies.device
+    forward = body.__call__
+    if estimator.compile:
+        # Batches come in two sizes: two fast programs beat one for any size.
+        forward = torch.compile(body, dynamic=False).__call__
+    flops = assembly.step_flops(objective, batch_size)
+    if trains_in_bfloat16(estimator.precision, objective.proxies.dtype, device, flops):
+        # Every weight is cast once a step: nothing to keep.
+        forward = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)(forward)
+    return forward
 
 
 def _monitor(estimator: Any, task: Task, state: TrainingState, max_epochs: int) -> Monitor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._device import to_numpy, to_tensor
+from skhug._device import free_memory, to_numpy, to_tensor
 from skhug._modules import SphereEncoder
 from skhug._sources import Source
 from skhug._streaming import Stream
@@ -21,19 +21,39 @@ def device_of(encoder: SphereEncoder) -> torch.device:
 
 
 def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
-    """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients."""
+    """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients.
+
+    Where the device's memory does not hold a block, this one and the next are taken in halves.
+    """
     device, rows = device_of(encoder), encoder.prepare.block_rows
     training = encoder.training
     if training:
         encoder.eval()
     try:
         for raw in _blocks(X, rows, device):
-            with torch.inference_mode():
-                block = encoder(raw)
-            yield block
+            start = 0
+            while start < len(raw):
+                block = _embed_rows(encoder, raw[start : start + rows])
+                if block is None:
+                    rows = (min(rows, len(raw) - start) + 1) // 2
+                    free_memory(device)
+                    continue
+                yield block
+                start += len(block)
     finally:
         if training:
             encoder.train()
+
+
+def _embed_rows(encoder: SphereEncoder, raw: Tensor) -> Tensor | None:
+    """Return unit embeddings, None where memory does not hold them; one row must fit."""
+    try:
+        with torch.inference_mode():
+            return encoder(raw)
+    except torch.OutOfMemoryError:
+        if len(raw) == 1:
+            raise
+    return None
 
 
 def _blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Iterator[Tensor]:

@@ -129,6 +129,23 @@ def perceptron_kernel(
     return kernel
 
 
+def halved(
+    kernel: Callable[[Tensor, Tensor, Tensor], Tensor], gradients: list[Tensor]
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return a kernel that takes a batch in two parts and adds up what it writes for each."""
+
+    def both(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        first, second = zip(*(t.tensor_split(2) for t in (X, y, coef)), strict=True)
+        value = kernel(*first)
+        written = [gradient.clone() for gradient in gradients]
+        value = value + kernel(*second)
+        for gradient, before in zip(gradients, written, strict=True):
+            gradient.add_(before)
+        return value
+
+    return both
+
+
 def sphere_pull(
     softness: float, measure: Any
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:

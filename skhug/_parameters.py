@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from skhug._device import FLOAT64_ELEMENTS, PRECISIONS
+from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
@@ -109,6 +109,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "augment": [callable, None],
     "warm_start": ["boolean"],
     "precision": [StrOptions({"auto", *PRECISIONS})],
+    "compile": ["boolean"],
     "device": [str, torch.device],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -186,14 +187,27 @@ augment : callable or None, default=None
     normalised. See :mod:`skhug.augment`. Off at transform and in validation.
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit.
-precision : {{"auto", "float32", "float64"}}, default="auto"
+precision : {{"auto", "float32", "bfloat16", "float64"}}, default="auto"
     What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
-    input of more than {FLOAT64_ELEMENTS:,} numbers.
+    input of more than {FLOAT64_ELEMENTS:,} numbers; on a CUDA GPU it may round products in
+    training to TF32 and, from {LAUNCH_BOUND_FLOPS:,.0f} floating-point operations a step on,
+    runs the encoder's training steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so
+    anywhere; parameters, losses, inference and outputs are float32 then. ``"float32"`` never
+    rounds to less in training. torch's settings are as before after fit.
+compile : bool, default=False
+    Whether training runs the encoder through ``torch.compile``: worth its tens of seconds where a
+    fit takes minutes. It needs a C++ compiler on the CPU. The fitted ``module_`` is an ordinary
+    one.
 device : str or torch.device, default="auto"
-    ``"auto"`` is cuda, then mps, then cpu, whichever there is.
+    ``"auto"`` is cuda, then mps, then cpu, whichever there is; ``"cuda:1"`` is the second GPU.
+    On CUDA a batch or a block that memory does not hold is taken in parts, and small steps of
+    built-in encoders are captured once and replayed as a graph.
 random_state : int, RandomState or None, default=None
-    Seed of the weights, the batches and the starting proxies. An integer makes two fits
-    identical. Global random states are left as they were.
+    Seed of the weights, the batches and the starting proxies. On the CPU an integer makes two
+    fits identical. On a GPU this holds after ``torch.use_deterministic_algorithms(True)``, with
+    ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` in the environment, as far as torch has such algorithms
+    for the encoder's layers. Without it, sums over the rows of a class (``index_add``) are added
+    in any order, and fits differ by rounding. Global random states are left as they were.
 verbose : int, default=0
     1 prints a line an epoch."""
 

@@ -12,7 +12,7 @@ from skhug._data import Rows
 from skhug._device import to_tensor
 from skhug._geometry import MEASURES
 from skhug._inference import device_of, embed
-from skhug._training import Objective
+from skhug._objective import Objective
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)

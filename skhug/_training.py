@@ -1,4 +1,4 @@
-"""The training loop: what is minimised, what is carried from step to step, and the steps."""
+"""The training loop: what is carried from step to step, and the steps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor, nn
+from torch import Tensor
 
 from skhug._data import Batches
-from skhug._device import free_memory, to_numpy
-from skhug._kernels import find_kernel
-from skhug._modules import SphereEncoder
-from skhug._sphere import widened
-from skhug._within import within_sum
-from skhug.losses import HUGLoss, HUGLossTerms
+from skhug._device import to_numpy
+from skhug._objective import Objective
 from skhug.optimizers import (
     FlatStepper,
     Segment,
@@ -29,124 +24,10 @@ from skhug.optimizers import (
     make_stepper,
 )
 
-__all__ = ["Objective", "Patience", "TrainingState", "train"]
+__all__ = ["Patience", "Step", "TrainingState", "as_it_is", "train"]
 
-
-class Objective(nn.Module):
-    """Encoder, proxies and loss as one module.
-
-    Parameters
-    ----------
-    encoder : SphereEncoder
-        Maps rows to the sphere.
-    proxies : Tensor of shape (n_classes, n_components)
-        Initial or fixed proxies.
-    loss : HUGLoss
-        Weighs the terms.
-    learned : bool
-        Whether the proxies are trained. Fixed ones leave the between-class term without a
-        gradient: it is computed once, and a step costs the same for any number of classes.
-    """
-
-    def __init__(
-        self, encoder: SphereEncoder, proxies: Tensor, loss: HUGLoss, learned: bool
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
-        self.loss = loss
-        self._gradients: list[Tensor] = []
-        self._kernel = None
-        self._parts = 1  # that a batch is taken in
-        self._fixed_between = None
-        if not learned:
-            with torch.no_grad():
-                self._fixed_between = loss.uniformity.between_fixed(self.proxies)
-
-    def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
-        """Return the loss of prepared rows, summed with their coefficients."""
-        terms = self.loss.terms(
-            widened(self.encoder.body(X)), self.proxies, y, coef, self.encoder.softness
-        )
-        if self._fixed_between is None:
-            return terms
-        return self.loss.combine(self._fixed_between, terms.within)
-
-    def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        """Set the parameters' gradients for a batch; return its (between, within).
-
-        The one seam of the loop: forward and backward, or a kernel that does the same by hand.
-        Where the device's memory does not hold a batch, it is taken in parts from then on.
-
-        Warns
-        -----
-        RuntimeWarning
-            If the device ran out of memory.
-        """
-        try:
-            if self._kernel is not None:
-                return self._fixed_between, self._kernel(X, y, coef)
-            return self._backward(X, y, coef)
-        except torch.OutOfMemoryError:
-            if len(X) < 4 * self._parts:  # batch normalisation takes no part of one row
-                raise
-        self._kernel = None
-        self._parts *= 2
-        _warn_out_of_memory(len(X), self._parts)
-        free_memory(X.device)
-        return self.gradients(X, y, coef)
-
-    def _backward(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        """Accumulate the gradients of a batch's parts: its rows' coefficients add up."""
-        for gradients in self._gradients:
-            gradients.zero_()
-        within = torch.zeros_like(coef[:1]).sum()
-        parts = (t.tensor_split(self._parts) for t in (X, y, coef))
-        for part in zip(*parts, strict=True):
-            within += self._backward_within(*part)
-        between = self._fixed_between
-        if between is None:
-            between, push = self.loss.uniformity.between_gradient(self.proxies.detach())
-            self.proxies.grad.add_(push, alpha=self.loss.alpha)
-        return between, within
-
-    def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
-        """Add the gradients of some rows' within-class sum; return the sum."""
-        loss, raw = self.loss, self.encoder.body(X)
-        # The loss brings its own gradients: autograd only has to take them through the body.
-        within = within_sum(
-            widened(raw.detach()),
-            self.proxies.detach(),
-            y,
-            coef,
-            loss.uniformity,
-            self.encoder.softness,
-            attached=loss.attached and self.proxies.requires_grad,
-        )
-        raw.backward(loss.beta * within.features.to(raw.dtype))
-        if within.proxies is not None:
-            self.proxies.grad.add_(within.proxies, alpha=loss.beta)
-        return within.value
-
-    def bind(self, segments: list[Segment]) -> None:
-        """Take note of where the gradients lie, and of a kernel that can write them."""
-        self._gradients = [segment.gradients for segment in segments]
-        self._kernel = find_kernel(self)
-
-    @property
-    def fixed_between(self) -> Tensor | None:
-        """The between-class term of fixed proxies; None where they are learned."""
-        return self._fixed_between
-
-    @property
-    def has_kernel(self) -> bool:
-        """Whether a kernel writes the gradients, so that nothing is left to autograd."""
-        return self._kernel is not None
-
-    @torch.no_grad()
-    def unit_proxies(self) -> Tensor:
-        """Return the proxies as they are now, on the sphere."""
-        return F.normalize(self.proxies, dim=1)
+# Takes (X, y, coef) of a batch and the factor on the learning rate.
+Step = Callable[[Tensor, Tensor, Tensor, "float | Tensor"], None]
 
 
 @dataclass
@@ -263,6 +144,11 @@ class TrainingState:
         return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
 
 
+def as_it_is(step: Step) -> Step:
+    """Return the step."""
+    return step
+
+
 def train(
     state: TrainingState,
     batches: Batches,
@@ -271,6 +157,7 @@ def train(
     schedule: Callable[[float], float],
     begin_epoch: Callable[[], None],
     end_epoch: Callable[[TrainingState], bool],
+    accelerate: Callable[[Step], Step] = as_it_is,
 ) -> None:
     """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
 
@@ -286,6 +173,8 @@ def train(
         Share of the training done, in [0, 1), to the factor on the learning rate.
     begin_epoch, end_epoch : callable
         Called around every epoch, the latter with the state.
+    accelerate : callable
+        From the step to what does the same, faster.
 
     Warns
     -----
@@ -294,12 +183,15 @@ def train(
     ConvergenceWarning
         If the loss or a weight was not finite; the weights of the last good epoch are kept.
     """
+    horizon = max_epochs * len(batches)
+    sums = state.objective.proxies.new_zeros(2)
+    step = accelerate(_make_step(state, sums))
     last_good = state.snapshot()
     state.objective.train()
     try:
         while state.epoch < max_epochs:
             begin_epoch()
-            row = _train_epoch(state, batches, max_epochs, schedule)
+            row = _train_epoch(state, batches, step, sums, lambda done: schedule(done / horizon))
             if not math.isfinite(row["loss"]) or not state.is_finite():
                 state.restore(last_good)
                 _warn_diverged(state.epoch)
@@ -318,35 +210,39 @@ def train(
     state.objective.eval()
 
 
+def _make_step(state: TrainingState, sums: Tensor) -> Step:
+    """Return the training step: gradients, update, and the loss's terms added to ``sums``."""
+    gradients, update = state.objective.gradients, state.stepper.step
+    between_sum, within_sum = sums
+
+    def step(X: Tensor, y: Tensor, coef: Tensor, factor: float | Tensor) -> None:
+        between, within = gradients(X, y, coef)
+        between_sum.add_(between)
+        within_sum.add_(within)
+        update(factor)
+
+    return step
+
+
 def _train_epoch(
-    state: TrainingState, batches: Batches, max_epochs: int, schedule: Callable[[float], float]
+    state: TrainingState,
+    batches: Batches,
+    step: Step,
+    sums: Tensor,
+    factor: Callable[[int], float],
 ) -> dict[str, float]:
     """Take one pass over the data; return the means of the loss's terms over its batches."""
-    gradients, stepper = state.objective.gradients, state.stepper
-    horizon = max_epochs * len(batches)
-    step = state.epoch * len(batches)
+    done = state.epoch * len(batches)
     # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
     with torch.inference_mode(state.by_hand):
-        between_sum, within_sum = sums = state.objective.proxies.new_zeros(2)
+        sums.zero_()
         for X, y, coef in batches.epoch(state.generator):
-            between, within = gradients(X, y, coef)
-            between_sum += between
-            within_sum += within
-            stepper.step(schedule(step / horizon))
-            step += 1
+            step(X, y, coef, factor(done))
+            done += 1
         # The epoch's one wait for the device.
         between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
     loss = state.objective.loss.combine(between, within).loss
     return {"loss": loss, "between": between, "within": within}
-
-
-def _warn_out_of_memory(rows: int, parts: int) -> None:
-    warnings.warn(
-        f"The device's memory does not hold a batch of {rows} rows: it is taken in {parts} parts, "
-        "whose gradients are added up. A smaller batch_size avoids this.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
 
 
 def _warn_diverged(epoch: int) -> None:

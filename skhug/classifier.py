@@ -22,8 +22,8 @@ from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._inference import device_of, embed, embed_blocks, join
 from skhug._nearest import nearest, row_blocks
+from skhug._objective import Objective
 from skhug._parameters import shares_parameters
-from skhug._training import Objective
 from skhug._validation import check_rows
 
 

@@ -111,9 +111,16 @@ class AdamW(BaseEstimator):
         }
 
     def step(
-        self, segment: Segment, state: dict[str, Tensor], learning_rate: float, count: Tensor
+        self,
+        segment: Segment,
+        state: dict[str, Tensor],
+        learning_rate: float | Tensor,
+        count: Tensor,
     ) -> None:
-        """Update a segment in place, for the ``count``-th time."""
+        """Update a segment in place, for the ``count``-th time.
+
+        A captured step brings the learning rate as a float32 tensor on the device.
+        """
         torch._fused_adamw_(
             [segment.values],
             [segment.gradients],
@@ -158,9 +165,16 @@ class SGD(BaseEstimator):
         return {"momentum": torch.zeros_like(segment.values)}
 
     def step(
-        self, segment: Segment, state: dict[str, Tensor], learning_rate: float, count: Tensor
+        self,
+        segment: Segment,
+        state: dict[str, Tensor],
+        learning_rate: float | Tensor,
+        count: Tensor,
     ) -> None:
-        """Update a segment in place, for the ``count``-th time."""
+        """Update a segment in place, for the ``count``-th time.
+
+        A captured step brings the learning rate as a float32 tensor on the device.
+        """
         torch._fused_sgd_(
             [segment.values],
             [segment.gradients],
@@ -189,7 +203,7 @@ class FlatStepper:
         self._count = segments[0].values.new_zeros((), dtype=torch.float32)
         self._one = torch.ones_like(self._count)
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float | Tensor) -> None:
         """Update every segment at ``factor`` times its learning rate."""
         self._count.add_(self._one)
         for segment, state in zip(self._segments, self._states, strict=True):

@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import MLP, HUGClassifier, HUGEmbedder, Learned, _calibration, _fitting, _training
+from skhug import HUGClassifier, _calibration, _fitting, _training
 from skhug._device import (
+    _read_tf32_settings,
     draw_seed,
     resolve_device,
     resolve_dtype,
     seeded,
+    tf32_for,
     threads_for,
     to_numpy,
     to_tensor,
+    trains_in_bfloat16,
 )
 
 CPU = torch.device("cpu")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
         ("auto", np.float32, (100, 10), torch.float32),
         ("float64", np.float32, (100, 10), torch.float64),
         ("float32", np.float64, (100, 10), torch.float32),
+        ("bfloat16", np.float64, (100, 10), torch.float32),
     ],
 )
 def test_precision_follows_the_input_up_to_a_size(precision, dtype, shape, expected):
@@ -80,37 +83,61 @@ def test_device_names_resolve():
         resolve_device("abacus")
 
 
-@pytest.mark.cuda
-@needs_cuda
-@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
-@pytest.mark.parametrize("proxies", ["optimal", Learned()], ids=str)
-@pytest.mark.parametrize("uniformity", ["mhe", "mhs", "mgd"])
-def test_cuda_agrees_with_the_cpu(digits, Estimator, proxies, uniformity):
-    X, y = digits
-    parameters = {
-        "proxies": proxies,
-        "uniformity": uniformity,
-        "max_epochs": 3,
-        "random_state": 0,
-        "precision": "float64",
-        "encoder": MLP((32,)),
-    }
-    on_cpu = Estimator(device="cpu", **parameters).fit(X, y)
-    on_cuda = Estimator(device="cuda", **parameters).fit(X, y)
-    assert next(on_cuda.module_.parameters()).is_cuda
-    np.testing.assert_allclose(on_cuda.transform(X), on_cpu.transform(X), atol=1e-5)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda")])
+def test_a_device_that_is_not_there_is_refused_by_name(iris, device):
+    with pytest.raises(ValueError, match=r"'cuda(:1)?' is not available here.*'auto' or .*'cpu'"):
+        HUGClassifier(device=device).fit(*iris)
 
 
-@pytest.mark.cuda
-@needs_cuda
-def test_a_model_trained_on_cuda_pickles_to_numpy(digits):
-    import pickle
+TF32 = {"auto": True, "bfloat16": True, "float32": False, "float64": False}
 
-    X, y = digits
-    model = HUGClassifier(device="cuda", max_epochs=3, random_state=0).fit(X, y)
-    loaded = pickle.loads(pickle.dumps(model))
-    assert not next(loaded.module_.parameters()).is_cuda
-    np.testing.assert_allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
+
+@pytest.mark.parametrize("precision", TF32)
+@pytest.mark.parametrize("before", [True, False])
+def test_tf32_follows_the_precision_and_is_restored(precision, before):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    at_start = tf32_settings()
+    matmul.allow_tf32 = cudnn.allow_tf32 = before
+    own = tf32_settings()
+    try:
+        with tf32_for(precision, torch.device("cuda")):
+            assert matmul.allow_tf32 == cudnn.allow_tf32 == TF32[precision]
+        assert tf32_settings() == own
+        with pytest.raises(KeyError), tf32_for(precision, torch.device("cuda")):
+            raise KeyError
+        assert tf32_settings() == own
+        with tf32_for(precision, CPU):
+            assert tf32_settings() == own
+    finally:
+        for place, name, value in at_start:
+            setattr(place, name, value)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9"
+)
+def test_tf32_settings_by_their_finer_names_are_restored():
+    conv, rnn = torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    at_start = tf32_settings()
+    conv.fp32_precision, rnn.fp32_precision = "ieee", "tf32"  # allow_tf32 cannot say this
+    try:
+        with tf32_for("auto", torch.device("cuda")):
+            assert torch.backends.cudnn.allow_tf32
+        assert (conv.fp32_precision, rnn.fp32_precision) == ("ieee", "tf32")
+    finally:
+        for place, name, value in at_start:
+            setattr(place, name, value)
+
+
+def tf32_settings():
+    return list(_read_tf32_settings())
+
+
+def test_bfloat16_is_trained_in_where_asked_for_and_not_by_itself_on_the_cpu():
+    assert trains_in_bfloat16("bfloat16", torch.float32, CPU, 1.0)
+    for precision in ("auto", "float32", "float64"):
+        assert not trains_in_bfloat16(precision, torch.float32, CPU, 1e15)
 
 
 def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, monkeypatch):

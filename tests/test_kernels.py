@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from skhug._modules import Cast, SphereEncoder
-from skhug._training import Objective, TrainingState
+from skhug._objective import Objective
+from skhug._training import TrainingState
 from skhug.encoders import ACTIVATIONS, MLP
 from skhug.losses import MGD, MHE, MHS, HUGLoss
 from skhug.proxies import optimal_proxies

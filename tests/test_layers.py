@@ -34,9 +34,11 @@ LAYERS = [
     {"uniformity", "_calibration", "_retrieval"},
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
-    {"_parameters", "_training", "_inference", "_persistence"},
+    {"_objective", "_parameters", "_inference", "_persistence"},
+    {"_training"},
     {
         "_assembly",
+        "_capture",
         "_collapse",
         "_collapse_report",
         "_hyperspherical",

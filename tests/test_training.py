@@ -1,11 +1,14 @@
-"""The objective under shortage of memory."""
+"""The objective: under shortage of memory, in bfloat16, compiled."""
+
+import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from skhug import HUGClassifier
+from skhug import MLP, HUGClassifier, _objective
 
 
 class Scarce(nn.Module):
@@ -47,3 +50,78 @@ def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(proxies):
 def test_memory_for_no_row_at_all_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
         fit(0)
+
+
+def test_a_kernel_takes_a_batch_in_parts_as_well(digits, monkeypatch):
+    X, y = digits
+    params = {"max_epochs": 2, "batch_size": 64, "random_state": 0, "device": "cpu"}
+    ample = HUGClassifier(**params).fit(X, y)
+    found = _objective.find_kernel
+
+    def scarce(objective):
+        kernel = found(objective)
+
+        def limited(X, y, coef):
+            if len(X) > 16:
+                raise torch.OutOfMemoryError("no memory left")
+            return kernel(X, y, coef)
+
+        return limited
+
+    monkeypatch.setattr(_objective, "find_kernel", scarce)
+    with pytest.warns(RuntimeWarning, match="taken in 4 parts"):
+        in_parts = HUGClassifier(**params).fit(X, y)
+    np.testing.assert_allclose(in_parts.transform(X), ample.transform(X), atol=1e-3)
+    assert in_parts.loss_ == pytest.approx(ample.loss_, rel=1e-4)
+
+
+class Spy(nn.Module):
+    """Encoder that notes the dtypes it computes in."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.seen = set()
+
+    def forward(self, X):
+        raw = self.linear(X)
+        self.seen.add((self.training, raw.dtype))
+        return raw
+
+
+@pytest.mark.parametrize("proxies", ["optimal", "learned"])
+def test_bfloat16_is_for_the_body_in_training_and_nothing_else(iris, proxies):
+    X, y = iris
+    params = {"max_epochs": 30, "random_state": 0, "proxies": proxies, "n_components": 3}
+    torch.manual_seed(0)
+    spy = Spy()
+    model = HUGClassifier(spy, precision="bfloat16", early_stopping=True, **params).fit(X, y)
+    assert model.module_.body.seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert {p.dtype for p in model.module_.parameters()} == {torch.float32}
+    assert model.transform(X).dtype == model.proxies_.dtype == np.float32
+    single = HUGClassifier(spy, precision="float32", early_stopping=True, **params).fit(X, y)
+    assert single.module_.body.seen == {(True, torch.float32), (False, torch.float32)}
+    assert abs(model.score(X, y) - single.score(X, y)) < 0.05
+    assert model.loss_ == pytest.approx(single.loss_, rel=0.02)
+
+
+def test_the_kernel_written_by_hand_knows_no_bfloat16(iris):
+    model = HUGClassifier(max_epochs=3, random_state=0, precision="bfloat16").fit(*iris)
+    single = HUGClassifier(max_epochs=3, random_state=0, precision="float32").fit(*iris)
+    difference = np.abs(model.transform(iris[0]) - single.transform(iris[0])).max()
+    assert 0 < difference < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))), reason="no C++ compiler"
+)
+def test_compiled_training_agrees_and_leaves_an_ordinary_module(iris):
+    X, y = iris
+    params = {"encoder": MLP((8,)), "max_epochs": 3, "random_state": 0}
+    compiled = HUGClassifier(compile=True, **params).fit(X, y)
+    plain = HUGClassifier(**params).fit(X, y)
+    np.testing.assert_allclose(compiled.transform(X), plain.transform(X), atol=1e-6)
+    assert type(compiled.module_.body) is type(plain.module_.body)
+    loaded = pickle.loads(pickle.dumps(compiled))
+    assert np.array_equal(loaded.transform(X), compiled.transform(X))

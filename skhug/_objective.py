@@ -1,0 +1,157 @@
+"""What training minimises: encoder, proxies and loss as one module, and its gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skhug._device import free_memory
+from skhug._kernels import find_kernel, halved
+from skhug._modules import SphereEncoder
+from skhug._sphere import widened
+from skhug._within import within_sum
+from skhug.losses import HUGLoss, HUGLossTerms
+from skhug.optimizers import Segment
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """Encoder, proxies and loss as one module.
+
+    Parameters
+    ----------
+    encoder : SphereEncoder
+        Maps rows to the sphere.
+    proxies : Tensor of shape (n_classes, n_components)
+        Initial or fixed proxies.
+    loss : HUGLoss
+        Weighs the terms.
+    learned : bool
+        Whether the proxies are trained. Fixed ones leave the between-class term without a
+        gradient: it is computed once, and a step costs the same for any number of classes.
+    """
+
+    def __init__(
+        self, encoder: SphereEncoder, proxies: Tensor, loss: HUGLoss, learned: bool
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
+        self.loss = loss
+        # What training calls; held so that it is no second module of this one.
+        self._body: Callable[[Tensor], Tensor] = encoder.body.__call__
+        self._gradients: list[Tensor] = []
+        self._kernel = None
+        self._parts = 1  # that a batch is taken in
+        self._fixed_between = None
+        if not learned:
+            with torch.no_grad():
+                self._fixed_between = loss.uniformity.between_fixed(self.proxies)
+
+    def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
+        """Return the loss of prepared rows, summed with their coefficients."""
+        terms = self.loss.terms(
+            widened(self._body(X)), self.proxies, y, coef, self.encoder.softness
+        )
+        if self._fixed_between is None:
+            return terms
+        return self.loss.combine(self._fixed_between, terms.within)
+
+    def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the parameters' gradients for a batch; return its (between, within).
+
+        The one seam of the loop: forward and backward, or a kernel that does the same by hand.
+        Where the device's memory does not hold a batch, it is taken in parts from then on.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the device ran out of memory.
+        """
+        try:
+            if self._kernel is not None:
+                return self._fixed_between, self._kernel(X, y, coef)
+            return self._backward(X, y, coef)
+        except torch.OutOfMemoryError:
+            if len(X) < 4 * self._parts:  # batch normalisation takes no part of one row
+                raise
+        self._parts *= 2
+        if self._kernel is not None:
+            self._kernel = halved(self._kernel, self._gradients)
+        _warn_out_of_memory(len(X), self._parts)
+        free_memory(X.device)
+        return self.gradients(X, y, coef)
+
+    def _backward(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradients of a batch's parts: its rows' coefficients add up."""
+        for gradients in self._gradients:
+            gradients.zero_()
+        within = torch.zeros_like(coef[:1]).sum()
+        parts = (t.tensor_split(self._parts) for t in (X, y, coef))
+        for part in zip(*parts, strict=True):
+            within += self._backward_within(*part)
+        between = self._fixed_between
+        if between is None:
+            between, push = self.loss.uniformity.between_gradient(self.proxies.detach())
+            self.proxies.grad.add_(push, alpha=self.loss.alpha)
+        return between, within
+
+    def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        """Add the gradients of some rows' within-class sum; return the sum."""
+        loss, raw = self.loss, self._body(X)
+        # The loss brings its own gradients: autograd only has to take them through the body.
+        within = within_sum(
+            widened(raw.detach()),
+            self.proxies.detach(),
+            y,
+            coef,
+            loss.uniformity,
+            self.encoder.softness,
+            attached=loss.attached and self.proxies.requires_grad,
+        )
+        raw.backward(loss.beta * within.features.to(raw.dtype))
+        if within.proxies is not None:
+            self.proxies.grad.add_(within.proxies, alpha=loss.beta)
+        return within.value
+
+    def train_through(self, body: Callable[[Tensor], Tensor]) -> None:
+        """Let training call this in the body's place: the body, compiled or under autocast.
+
+        The body itself stays as it is, and so does what is fitted.
+        """
+        self._body = body
+
+    def bind(self, segments: list[Segment]) -> None:
+        """Take note of where the gradients lie, and of a kernel that can write them."""
+        self._gradients = [segment.gradients for segment in segments]
+        plain = self._body == self.encoder.body.__call__
+        self._kernel = find_kernel(self) if plain else None
+
+    @property
+    def fixed_between(self) -> Tensor | None:
+        """The between-class term of fixed proxies; None where they are learned."""
+        return self._fixed_between
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel writes the gradients, so that nothing is left to autograd."""
+        return self._kernel is not None
+
+    @torch.no_grad()
+    def unit_proxies(self) -> Tensor:
+        """Return the proxies as they are now, on the sphere."""
+        return F.normalize(self.proxies, dim=1)
+
+
+def _warn_out_of_memory(rows: int, parts: int) -> None:
+    warnings.warn(
+        f"The device's memory does not hold a batch of {rows} rows: it is taken in {parts} parts, "
+        "whose gradients are added up. A smaller batch_size avoids this.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
