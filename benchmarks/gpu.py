@@ -6,7 +6,7 @@ loader would copy every batch otherwise. Ours is timed with the step captured as
 is by default, and launched operation by operation. Without a CUDA device it says so and ends:
 
     pip install skorch
-    python benchmarks/cuda.py
+    python benchmarks/gpu.py
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
         "captured_to_skorch": [*ratio, BAR],
         "rounds": ROUNDS,
     }
-    report("cuda", [torch.cuda.get_device_name(), "µs a step"], rows, results)
+    report("gpu", [torch.cuda.get_device_name(), "µs a step"], rows, results)
 
 
 if __name__ == "__main__":
