@@ -141,6 +141,8 @@ class TrainingState:
     def _tensors(self) -> list[Tensor]:
         """All that training changes: what prepares the input stays as it is."""
         flat = [segment.values for segment in self.segments]
+        if self.by_hand:  # a plain perceptron, which has no buffers
+            return flat
         return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
 
 
