@@ -339,6 +339,15 @@ def test_validation_data_come_in_pairs(Estimator, iris):
         quick(Estimator).fit(*iris, X_val=iris[0])
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_leaves_a_usable_model(Estimator, digits):
     X, y = digits
     estimator = Estimator(max_epochs=100_000, random_state=0)
