@@ -211,9 +211,9 @@ def test_a_batch_that_the_gpu_does_not_hold_is_taken_in_parts(digits):
 LOAD = """
 import pickle, sys, numpy as np, torch
 assert not torch.cuda.is_available()
-model, X, expected = pickle.load(open(sys.argv[1], "rb"))
+model, X, y, expected = pickle.load(open(sys.argv[1], "rb"))
 np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-4)
-model.set_params(max_epochs=1, warm_start=True, device="auto").fit(X, model.predict(X))
+model.set_params(max_epochs=1, warm_start=True, device="auto").fit(X, y)
 """
 
 
@@ -223,7 +223,7 @@ def test_a_model_of_the_gpu_opens_on_a_machine_without_one(images, name, tmp_pat
     X = X.reshape(len(X), -1) if name == "mlp" else X
     model = on("cuda", encoder=ENCODERS[name], precision="float32").fit(X, y)
     path = tmp_path / "model.pickle"
-    path.write_bytes(pickle.dumps((model, X, model.predict_proba(X))))
+    path.write_bytes(pickle.dumps((model, X, y, model.predict_proba(X))))
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, "-c", LOAD, path], check=True, env=environment)
 
