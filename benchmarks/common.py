@@ -160,6 +160,11 @@ def report(name: str, header: list[str], rows: list[list[str]], results: dict) -
     print("|" + " --- |" * len(header))
     for row in rows:
         print("| " + " | ".join(row) + " |")
+    write(name, results)
+
+
+def write(name: str, results: dict) -> None:
+    """Write the figures as JSON beside their set-up."""
     setup = {
         "python": platform.python_version(),
         "torch": torch.__version__,
