@@ -58,7 +58,7 @@ class Form(NamedTuple):
     rounds: int  # such epochs
 
 
-QUICK = Form("images_quick", ConvNet((16, 32, 64, 64)), 5000, 5000, 64, 3, 1600, 16)
+QUICK = Form("images_quick", ConvNet((16, 32, 64, 64)), 5000, 5000, 64, 3, 1280, 12)
 FULL = Form("images", ResNet(18), 60_000, 10_000, 128, 30, 60_000, 4)
 
 
