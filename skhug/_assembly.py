@@ -28,9 +28,11 @@ def class_weights(class_weight: Any, y: np.ndarray, weight: np.ndarray, classes:
     They act between class means: a weight inside a class's own mean would cancel.
     """
     if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
-        values = 1 / np.maximum(np.bincount(y, weight, len(classes)), np.finfo(float).tiny)
-    else:
-        values = compute_class_weight(class_weight, classes=classes, y=classes[y])
+        total = np.bincount(y, weight, len(classes))
+        present = total > 0  # declared classes may have no row yet
+        values = np.divide(1, total, out=np.zeros(len(classes)), where=present)
+        return values / values[present].mean()
+    values = compute_class_weight(class_weight, classes=classes, y=classes[y])
     if not (np.all(values >= 0) and values.sum() > 0):
         raise ValueError(
             f"class_weight={class_weight!r}: weights must be 0 or more, one of them above 0."
