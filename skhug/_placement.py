@@ -86,4 +86,16 @@ def _prepare_batch(
     prepare: Prepare, augment: Augment | None, X: Tensor, generator: torch.Generator
 ) -> Tensor:
     X = prepare.arrange(X)
-    return prepare.normalize(X if augment is None else augment(X, generator))
+    return prepare.normalize(X if augment is None else _augmented(augment, X, generator))
+
+
+def _augmented(augment: Augment, X: Tensor, generator: torch.Generator) -> Tensor:
+    """Return what a user's function makes of a batch; a batch may be the user's own array."""
+    changed = augment(X.clone(), generator)
+    if not isinstance(changed, Tensor) or changed.shape != X.shape:
+        shape = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
+        raise ValueError(
+            f"augment returned {shape} for a batch of shape {tuple(X.shape)}: return a tensor of "
+            "the same shape."
+        )
+    return changed
