@@ -200,7 +200,10 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)
-    return bool(one == other)
+    try:
+        return bool(one == other)
+    except (RuntimeError, TypeError, ValueError):  # compared element by element
+        return False
 
 
 def _same_array(one: np.ndarray, other: np.ndarray) -> bool:

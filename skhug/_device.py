@@ -169,10 +169,11 @@ def threads_for(flops: float, device: torch.device) -> Iterator[None]:
 
     Two threads on a step of microseconds spend their time waiting for each other.
     """
-    before = torch.get_num_threads()
     single = device.type != "cpu" or flops < _SINGLE_THREAD_FLOPS
-    torch.set_num_threads(1 if single else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _PROCESS_LOCK:  # else two fits would restore each other's number
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if single else before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

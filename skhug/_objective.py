@@ -92,7 +92,8 @@ class Objective(nn.Module):
         for gradients in self._gradients:
             gradients.zero_()
         within = torch.zeros_like(coef[:1]).sum()
-        parts = (t.tensor_split(self._parts) for t in (X, y, coef))
+        n_parts = min(self._parts, max(1, len(X) // 2))  # no part of one row
+        parts = (t.tensor_split(n_parts) for t in (X, y, coef))
         for part in zip(*parts, strict=True):
             within += self._backward_within(*part)
         between = self._fixed_between

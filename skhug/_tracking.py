@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ GROUPS = {
 }
 
 
+# Columns of history_ that training fills.
+_RESERVED = ("epoch", "loss", "between", "within", "validation_score")
+
+
 def make_tracker(
     track: Sequence[str | Callable[..., Any]], objective: Objective, rows: Rows
 ) -> Callable[[], dict[str, float]]:
@@ -53,6 +58,8 @@ def make_tracker(
     functions = _functions(track)
     if not functions:
         return dict
+    if len(np.unique(rows.y)) < 2:  # a call of partial_fit: nothing between classes to measure
+        return lambda: dict.fromkeys(functions, math.nan)
     sample = sample_by_class(rows.y)
     X, labels = rows.X[sample], to_tensor(rows.y[sample], device_of(objective.encoder))
 
@@ -89,6 +96,11 @@ def _functions(track: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[
             name = getattr(item, "__name__", type(item).__name__)
             if name in functions:
                 raise ValueError(f"track has two measures called {name!r}: name them apart.")
+            if name in _RESERVED:
+                raise ValueError(
+                    f"track has a function called {name!r}, as history_ calls a column of its "
+                    "own: rename it."
+                )
             functions[name] = _of_tensors(item)
         else:
             functions |= {name: _known(name) for name in GROUPS.get(item, (item,))}

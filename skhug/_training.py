@@ -127,7 +127,8 @@ class TrainingState:
     def resume(self, progress: dict[str, Any]) -> None:
         """Go on from a former run's progress."""
         self.epoch = progress["epoch"]
-        self.history = progress["history"]
+        # A call that fails must not touch what the last one left.
+        self.history = list(progress["history"])
         self.generator.set_state(progress["generator"])
         self.stepper.load_state_dict(progress["optimizer"])
 

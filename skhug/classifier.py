@@ -186,7 +186,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         rows = calibration_rows(len(held_out.y), len(proxies))
         if len(rows) < len(held_out.y):
             held_out = held_out.take(rows)
-        embeddings = embed(objective.encoder, held_out.X[:])
+        embeddings = embed(objective.encoder, held_out.X)
         y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
         concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
         return {"concentration_": concentration, "softening_": softening}

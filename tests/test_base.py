@@ -441,3 +441,42 @@ def test_fit_emits_no_warning(Estimator, iris):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Estimator(random_state=0, max_epochs=3).fit(*iris)
+
+
+def test_balanced_classes_may_have_no_row_yet(Estimator, digits):
+    X, y = digits
+    some = y < 5
+    estimator = Estimator(class_weight="balanced", random_state=0)
+    for _ in range(8):
+        estimator.partial_fit(X[some], y[some], classes=np.arange(10))
+    assert estimator.history_[-1]["within"] < 0.5 * estimator.history_[0]["within"]
+    assert estimator.score(X[some], y[some]) > 0.8
+
+
+def test_augmenting_in_place_leaves_the_users_rows_alone(Estimator, iris):
+    X, y = iris
+    before = X.copy()
+    quick(Estimator, augment=lambda rows, _: rows.mul_(0.5), batch_size=len(X)).fit(X, y)
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("augment", [lambda X, _: X[:1], lambda X, _: X.numpy()])
+def test_what_augment_returns_is_checked(Estimator, iris, augment):
+    with pytest.raises(ValueError, match="same shape"):
+        quick(Estimator, augment=augment).fit(*iris)
+
+
+def test_a_partial_fit_that_fails_leaves_the_history_alone(Estimator, iris):
+    calls = []
+
+    def sometimes(*_):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no")
+        return 0.0
+
+    estimator = Estimator(track=[sometimes], random_state=0).partial_fit(*iris)
+    with pytest.raises(RuntimeError, match="no"):
+        estimator.partial_fit(*iris)
+    estimator.partial_fit(*iris)
+    assert [row["epoch"] for row in estimator.history_] == [1, 2]

@@ -163,3 +163,19 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
     finally:
         torch.set_num_threads(before)
     assert seen == {"place_rows": 1, "_train_epoch": 1, "minimize": 1}
+
+
+def test_threaded_fits_restore_the_number_of_threads(iris):
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            fits = [pool.submit(HUGClassifier(max_epochs=2).fit, *iris) for _ in range(9)]
+            for fit in fits:
+                fit.result()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)

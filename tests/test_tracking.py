@@ -69,3 +69,19 @@ def test_the_sample_is_bounded_and_spread_over_classes():
     assert len(sample_by_class(many)) == SAMPLE_ROWS[1]
     assert len(sample_by_class(y[3000:7000])) == 1000
     assert sorted(sample_by_class(y[:100])) == list(range(100))
+
+
+def test_a_function_called_like_a_column_of_the_history_is_refused(iris):
+    def loss(*_):
+        return 5.0
+
+    with pytest.raises(ValueError, match="rename it"):
+        HUGClassifier(track=[loss]).fit(*iris)
+
+
+def test_a_call_that_brings_one_class_measures_nothing(iris):
+    X, y = iris
+    model = HUGClassifier(track=["nc"], random_state=0)
+    model.partial_fit(X[y == 0], y[y == 0], classes=np.unique(y))
+    assert np.isnan(model.history_[-1]["cdnv"])
+    assert np.isfinite(model.partial_fit(X, y).history_[-1]["cdnv"])

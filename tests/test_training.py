@@ -125,3 +125,19 @@ def test_compiled_training_agrees_and_leaves_an_ordinary_module(iris):
     assert type(compiled.module_.body) is type(plain.module_.body)
     loaded = pickle.loads(pickle.dumps(compiled))
     assert np.array_equal(loaded.transform(X), compiled.transform(X))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_part_of_a_batch_has_one_row():
+    class Normalised(Scarce):
+        def __init__(self):
+            super().__init__(8)
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, X):
+            return self.norm(super().forward(X))
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((99, 4)), np.arange(99) % 4  # the last batch has 3 rows
+    model = HUGClassifier(Normalised(), max_epochs=2, batch_size=32, random_state=0).fit(X, y)
+    assert model.n_iter_ == 2
