@@ -12,6 +12,8 @@ def documented(**blocks: str) -> Callable[[Function], Function]:
     """Put blocks of text in place of the lines ``{name}`` of a docstring."""
 
     def decorate(function: Function) -> Function:
+        if function.__doc__ is None:  # python -OO
+            return function
         for name, text in blocks.items():
             function.__doc__ = function.__doc__.replace(f"    {{{name}}}", text)
         return function

@@ -236,6 +236,8 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 
 def shares_parameters(cls: type) -> type:
     """Class decorator that puts the shared documentation into a class's docstring."""
+    if cls.__doc__ is None:  # python -OO
+        return cls
     for marker, text in {"{parameters}": _PARAMETERS, "{attributes}": _ATTRIBUTES}.items():
         cls.__doc__ = cls.__doc__.replace(f"    {marker}", indent(text, "    "))
     return cls

@@ -186,6 +186,7 @@ class HUGLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.uniformity = MHE() if uniformity is None else uniformity
+        self.uniformity.check()
         self.alpha = alpha
         self.beta = beta
         self.attached = attached

@@ -11,6 +11,8 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from numbers import Real
 
 import torch
 from sklearn.base import BaseEstimator
@@ -29,6 +31,16 @@ __all__ = [
     "separation",
 ]
 
+# Parameters of the measures: what is allowed, in code and in words.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "s": (lambda v: v >= 0, "a number of 0 or more"),
+    "s_within": (lambda v: v < 0, "a number below 0"),
+    "temperature": (lambda v: v > 0, "a number above 0"),
+    "eps": (lambda v: v > 0, "a number above 0"),
+    "repulsion": (lambda v: v >= 0, "a number of 0 or more"),
+    "repulsion_scale": (lambda v: v > 0, "a number above 0"),
+    "n_sampled": (lambda v: v >= 2 and v == int(v), "a whole number of 2 or more, or None"),
+}
 # Fixed points beyond this number are measured on a random subset of this size.
 _EXACT_POINTS = 4096
 
@@ -246,6 +258,15 @@ class Uniformity(BaseEstimator):
         # A subset's log-determinant a point exceeds the whole's in the mean (Han's inequality).
         return self.between(_subset(proxies))
 
+    def check(self) -> None:
+        """Raise a ValueError for a parameter out of its range."""
+        for name, (allowed, text) in _RANGES.items():
+            value = getattr(self, name, None)
+            if value is None:
+                continue
+            if not isinstance(value, Real) or not allowed(value):
+                raise ValueError(f"{type(self).__name__}: {name}={value!r}: pass {text}.")
+
     def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return a row's cost at a squared distance from its proxy, and its derivative."""
         return power(squared, -self.s_within)
@@ -326,9 +347,7 @@ class MHE(Uniformity):
         """Indices of a step's proxies; None for all of them."""
         if self.n_sampled is None or self.n_sampled >= n_proxies:
             return None
-        if self.n_sampled < 2:
-            raise ValueError(f"n_sampled={self.n_sampled!r}: a pair takes 2 proxies or more.")
-        return torch.randperm(n_proxies, device=device)[: self.n_sampled]
+        return torch.randperm(n_proxies, device=device)[: int(self.n_sampled)]
 
 
 def _pairs_a_class(proxies: Tensor, subset: Tensor) -> float:

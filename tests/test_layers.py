@@ -130,3 +130,11 @@ def test_every_public_name_resolves_and_is_listed(name):
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'HUGRegressor'"):
         skhug.HUGRegressor  # noqa: B018
+
+
+def test_the_package_works_without_docstrings():
+    code = "from skhug import HUGClassifier, metrics; print(HUGClassifier.__name__)"
+    run = subprocess.run(
+        [sys.executable, "-OO", "-c", code], check=True, capture_output=True, text=True
+    )
+    assert run.stdout.split() == ["HUGClassifier"]

@@ -156,5 +156,5 @@ def test_wrong_shapes_are_named():
         HUGLoss()(z, y, w[:, :2])
     with pytest.raises(ValueError, match=r"one integer for each of the 23 embeddings"):
         HUGLoss()(z, y[:5], w)
-    with pytest.raises(ValueError, match=r"exponent below 0"):
+    with pytest.raises(ValueError, match=r"pass a number below 0"):
         within_class_energy(z, y, w, s=1.0)

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from torch.nn.functional import normalize
 
 from skhug import _pairs, uniformity
-from skhug.losses import MGD, MHE, MHS
+from skhug.losses import MGD, MHE, MHS, HUGLoss
 from skhug.uniformity import gram_logdet, hyperspherical_energy, separation
 
 
@@ -168,9 +168,23 @@ def test_the_gradient_between_classes_equals_autograds(measure, points):
     torch.testing.assert_close(gradient, leaf.grad)
 
 
-def test_a_sample_of_one_proxy_is_refused(points):
-    with pytest.raises(ValueError, match="2 proxies"):
-        MHE(n_sampled=1).between(points)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        MHE(s=-1),
+        MHE(s_within=0),
+        MHE(repulsion=-1.0),
+        MHE(repulsion_scale=0),
+        MHE(n_sampled=1),
+        MHE(n_sampled=2.5),
+        MHS(temperature=0.0),
+        MGD(eps="wide"),
+    ],
+    ids=repr,
+)
+def test_parameters_out_of_range_are_refused_with_the_range(measure):
+    with pytest.raises(ValueError, match=r"pass a (whole )?number"):
+        HUGLoss(measure)
 
 
 def test_near_pairs_are_exact_by_arithmetic_of_fixed_shape(monkeypatch):
