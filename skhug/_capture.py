@@ -11,16 +11,13 @@ from torch import Tensor
 
 from skhug._device import LAUNCH_BOUND_FLOPS
 from skhug._training import Step, TrainingState, as_it_is
-from skhug.optimizers import SGD, AdamW, FlatStepper
-from skhug.uniformity import MGD, MHE, MHS
+from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
+from skhug.uniformity import BUILT_IN_MEASURES
 
 __all__ = ["CapturedStep", "CudaGraph", "acceleration"]
 
 # Steps before the capture: libraries set themselves up, and memory for a step is found.
 _WARM_UP = 3
-# Known to do the same in every step, on the device alone.
-_OPTIMIZERS = (AdamW, SGD)
-_MEASURES = (MHE, MHS, MGD)
 
 Work = Callable[[], None]
 
@@ -143,8 +140,8 @@ def acceleration(state: TrainingState, flops: float) -> Callable[[Step], Step]:
     known = (
         state.objective.encoder.spec is not None
         and isinstance(stepper, FlatStepper)
-        and type(stepper.spec) in _OPTIMIZERS
-        and type(state.objective.loss.uniformity) in _MEASURES
+        and type(stepper.spec) in BUILT_IN_OPTIMIZERS
+        and type(state.objective.loss.uniformity) in BUILT_IN_MEASURES
     )
     if device.type != "cuda" or flops >= LAUNCH_BOUND_FLOPS or not known:
         return as_it_is

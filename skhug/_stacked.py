@@ -18,14 +18,10 @@ from skhug._data import Batches, epoch_coefficients
 from skhug._device import to_numpy
 from skhug._kernels import Dense, perceptron_kernel, sphere_pull
 from skhug._training import TrainingState
-from skhug.optimizers import SGD, AdamW, FlatStepper
-from skhug.uniformity import MGD, MHE, MHS
+from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
+from skhug.uniformity import BUILT_IN_MEASURES
 
 __all__ = ["Replica", "stack_key", "train_stack"]
-
-# What is known to treat every row, and every weight, by itself.
-_MEASURES = (MHE, MHS, MGD)
-_OPTIMIZERS = (AdamW, SGD)
 
 
 class Replica(NamedTuple):
@@ -47,8 +43,8 @@ def stack_key(replica: Replica) -> Hashable | None:
     known = (
         state.by_hand
         and batches.plain
-        and type(state.stepper.spec) in _OPTIMIZERS
-        and type(objective.loss.uniformity) in _MEASURES
+        and type(state.stepper.spec) in BUILT_IN_OPTIMIZERS
+        and type(objective.loss.uniformity) in BUILT_IN_MEASURES
     )
     if not known:
         return None

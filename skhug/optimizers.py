@@ -190,6 +190,8 @@ class SGD(BaseEstimator):
 
 
 NAMED = {"adamw": AdamW, "sgd": SGD}
+# Known to treat every weight by itself, and to do the same in every step: a user's own may not.
+BUILT_IN_OPTIMIZERS = tuple(NAMED.values())
 
 
 class FlatStepper:

@@ -458,6 +458,10 @@ class MGD(Uniformity):
         return -gram_logdet(proxies, self.eps) / len(proxies)
 
 
+# Known to treat every row by itself, on the device alone: a user's own may not.
+BUILT_IN_MEASURES = (MHE, MHS, MGD)
+
+
 def power(squared: Tensor, exponent: float) -> tuple[Tensor, Tensor | float]:
     """Return ``distance^exponent`` of squared distances, and its derivative in them.
 
