@@ -9,6 +9,7 @@ import numpy as np
 from skhug._classwise import Classwise
 from skhug._geometry import MEASURES
 from skhug._report import Report
+from skhug._unwrap import fitted_step
 
 __all__ = ["geometry_report", "neural_collapse_report"]
 
@@ -89,7 +90,7 @@ def neural_collapse_report(estimator: Any, X: Any, y: Any) -> Report:
     >>> report["separation"] <= report.optimum["separation"]
     True
     """
-    final = estimator[-1] if hasattr(estimator, "steps") else estimator
+    final = fitted_step(estimator)
     y = np.asarray(y)
     unseen = np.setdiff1d(y, final.classes_)
     if len(unseen):

@@ -6,7 +6,8 @@ import importlib
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+
+from skhug._unwrap import fitted_step
 
 _EXTRA_OF = {"matplotlib": "plot", "plotly": "interactive"}
 
@@ -74,18 +75,6 @@ def new_panels(ax: Any, n_panels: int, n_cols: int, size: tuple[float, float]) -
     grid = place.subgridspec(n_rows, n_cols)
     cells = [divmod(i, n_cols) for i in range(n_panels)]
     return ax, np.array([ax.figure.add_subplot(grid[cell]) for cell in cells])
-
-
-def fitted_step(estimator: Any) -> Any:
-    """Return the estimator inside searches and pipelines, after a check that it is fitted."""
-    check_is_fitted(estimator)
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
-        else:
-            return estimator
 
 
 def fitted_attribute(estimator: Any, name: str, otherwise: str) -> Any:

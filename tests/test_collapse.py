@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -269,3 +270,11 @@ def test_report_prints_values_beside_optima(sample):
     assert shown["separation"] == [f"{report['separation']:.4f}", "1.4142"]
     assert shown["energy"][1] == "-"  # not known for 6 points in 4 dimensions
     assert pickle.loads(pickle.dumps(report)).optimum.keys() == report.optimum.keys()
+
+
+def test_the_report_looks_inside_searches_and_pipelines(iris):
+    X, y = iris
+    pipeline = make_pipeline(StandardScaler(), HUGClassifier(max_epochs=3, random_state=0))
+    search = GridSearchCV(pipeline, {"hugclassifier__alpha": [1.0]}, cv=2).fit(X, y)
+    inside = neural_collapse_report(search.best_estimator_, X, y)
+    assert dict(neural_collapse_report(search, X, y)) == dict(inside)
