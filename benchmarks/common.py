@@ -120,12 +120,14 @@ def expected_calibration_error(probability: np.ndarray, y: np.ndarray, bins: int
 def mean_and_error(values) -> dict[str, float]:
     """Mean and its standard error."""
     values = np.asarray(values, dtype=float)
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return {"mean": float(values.mean()), "standard_error": float(error), "n": len(values)}
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "standard_error": error, "n": len(values)}
 
 
 def show(cell: dict[str, float], digits: int = 4) -> str:
-    """Mean +- standard error."""
+    """Mean +- standard error, or the mean of a single value."""
+    if cell["standard_error"] is None:
+        return f"{cell['mean']:.{digits}f}"
     return f"{cell['mean']:.{digits}f} ± {cell['standard_error']:.{digits}f}"
 
 
