@@ -31,7 +31,7 @@ from skhug._device import (
 from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
 from skhug._objective import Objective
-from skhug._parameters import default_batch_size, default_max_epochs, expand
+from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
 from skhug._tracking import make_tracker
 from skhug._training import Patience, TrainingState, train
@@ -177,6 +177,11 @@ def _continued_encoder(estimator: Any, task: Task) -> Any:
             f"warm_start: rows have shape {task.rows.X.shape[1:]} and the fitted model takes "
             f"{encoder.input_shape}. Set warm_start=False to fit a new model."
         )
+    if estimator.n_components not in (None, encoder.n_components):
+        raise ValueError(
+            f"warm_start: n_components={estimator.n_components} and the fitted model has "
+            f"{encoder.n_components}. Set warm_start=False to fit a new model."
+        )
     return encoder
 
 
@@ -199,6 +204,7 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
 
 
 def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[TrainingState, Batches]:
+    check_instances(estimator.get_params(deep=False))
     objective = _objective(estimator, task, seed, continued)
     batches = _batches(estimator, task, objective)
     objective.train_through(_training_body(estimator, objective, batches.batch_size))

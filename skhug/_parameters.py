@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
+from skhug._docs import documented
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
@@ -54,6 +56,19 @@ def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
         able = (kind for kind in _AUTOMATIC if nested <= kind().get_params().keys())
         return next(able, _AUTOMATIC[0])()
     return expand(name, value)
+
+
+def check_instances(parameters: dict[str, Any]) -> None:
+    """Refuse a class where its instance is meant; a class of torch.optim is a factory.
+
+    Raises
+    ------
+    TypeError
+        With what to pass.
+    """
+    for name, value in parameters.items():
+        if isinstance(value, type) and issubclass(value, BaseEstimator):
+            raise TypeError(f"{name} is the class {value.__name__}: pass {value.__name__}().")
 
 
 # Steps of training that small data gets, whatever its number of epochs.
@@ -121,9 +136,10 @@ default="auto"
     What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
     :class:`~skhug.encoders.ConvNet` for images. A module is copied, not changed; a callable
     takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
-    values as they are, images in the order (batch, channels, height, width); built-in encoders
-    standardise them. :class:`~skhug.encoders.Pretrained` gives a module a last layer of the
-    right width, and fine-tunes or freezes the rest.
+    values as they are, images in the order (batch, channels, height, width), grey ones of shape
+    (n, height, width) with one channel; built-in encoders standardise them.
+    :class:`~skhug.encoders.Pretrained` gives a module a last layer of the right width, and
+    fine-tunes or freezes the rest.
 n_components : int, optional
     Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
     encoder, as many as the simplex of the
@@ -186,7 +202,8 @@ augment : callable or None, default=None
     images of shape (batch, channels, height, width) in their own dtype, before they are
     normalised. See :mod:`skhug.augment`. Off at transform and in validation.
 warm_start : bool, default=False
-    Whether ``fit`` goes on from the weights of the last fit.
+    Whether ``fit`` goes on from the weights of the last fit, with its encoder, precision and
+    device.
 precision : {{"auto", "float32", "bfloat16", "float64"}}, default="auto"
     What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
     input of more than {FLOAT64_ELEMENTS:,} numbers; on a CUDA GPU it may round products in
@@ -234,10 +251,7 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names, where all are strings."""
 
 
-def shares_parameters(cls: type) -> type:
-    """Class decorator that puts the shared documentation into a class's docstring."""
-    if cls.__doc__ is None:  # python -OO
-        return cls
-    for marker, text in {"{parameters}": _PARAMETERS, "{attributes}": _ATTRIBUTES}.items():
-        cls.__doc__ = cls.__doc__.replace(f"    {marker}", indent(text, "    "))
-    return cls
+# Puts the shared documentation into an estimator's docstring.
+shares_parameters = documented(
+    parameters=indent(_PARAMETERS, "    "), attributes=indent(_ATTRIBUTES, "    ")
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -51,8 +52,8 @@ class MLP(Encoder):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(256, 128)
-        Units of each hidden layer; empty for a linear encoder.
+    hidden_layer_sizes : int or sequence of int, default=(256, 128)
+        Units of each hidden layer, an integer for one; empty for a linear encoder.
     activation : {"gelu", "relu", "silu", "tanh"}, default="gelu"
         Applied after every hidden layer.
     dropout : float, default=0.0
@@ -77,7 +78,7 @@ class MLP(Encoder):
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (256, 128),
+        hidden_layer_sizes: int | Sequence[int] = (256, 128),
         activation: str = "gelu",
         dropout: float = 0.0,
         batch_norm: bool = False,
@@ -100,7 +101,7 @@ class MLP(Encoder):
         self._check(input_shape)
         layers: list[nn.Module] = []
         (width,) = input_shape
-        for size in self.hidden_layer_sizes:
+        for size in _sizes(self.hidden_layer_sizes):
             layers.append(nn.Linear(width, size))
             if self.batch_norm:
                 layers.append(nn.BatchNorm1d(size))
@@ -121,7 +122,7 @@ class MLP(Encoder):
             raise ValueError(
                 f"activation={self.activation!r}: pass one of {', '.join(ACTIVATIONS)}."
             )
-        if any(size < 1 for size in self.hidden_layer_sizes):
+        if any(size < 1 for size in _sizes(self.hidden_layer_sizes)):
             raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass sizes above 0.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1).")
@@ -327,6 +328,10 @@ class Pretrained(Encoder):
         rows = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
         backbone, head = split_head(module, rows, n_components)
         return FineTuned(backbone, head, self.learning_rate, self.frozen)
+
+
+def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:
+    return (hidden_layer_sizes,) if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes
 
 
 def _check_images(encoder: Encoder, input_shape: tuple[int, ...]) -> None:

@@ -12,7 +12,8 @@ import torch
 from sklearn.datasets import make_blobs, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from skhug import MHE, MLP, SGD, HUGClassifier, HUGEmbedder, Learned
+from skhug import MHE, MLP, SGD, AdamW, BalancedBatches, HUGClassifier, HUGEmbedder, Learned
+from skhug.augment import HorizontalFlip
 from skhug.proxies import simplex
 
 
@@ -480,3 +481,19 @@ def test_a_partial_fit_that_fails_leaves_the_history_alone(Estimator, iris):
         estimator.partial_fit(*iris)
     estimator.partial_fit(*iris)
     assert [row["epoch"] for row in estimator.history_] == [1, 2]
+
+
+def test_warm_start_refuses_another_number_of_components(Estimator, iris):
+    estimator = quick(Estimator, warm_start=True).fit(*iris).set_params(n_components=3)
+    with pytest.raises(ValueError, match="n_components=3"):
+        estimator.fit(*iris)
+    assert estimator.transform(iris[0]).shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"optimizer": AdamW}, {"batch_sampler": BalancedBatches}, {"augment": HorizontalFlip}],
+)
+def test_a_class_in_place_of_its_instance_is_named(Estimator, iris, params):
+    with pytest.raises(TypeError, match=r"is the class \w+: pass \w+\(\)"):
+        quick(Estimator, **params).fit(*iris)

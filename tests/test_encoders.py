@@ -240,3 +240,7 @@ def test_a_bare_modules_width_is_checked_and_the_error_says_what_adapts_it():
     with pytest.raises(ValueError, match=r"Pretrained\(module\)"):
         fitted(Branched(), n_components=3)
     assert fitted(Branched())[0].proxies_.shape == (4, 5)
+
+
+def test_an_integer_is_one_hidden_layer():
+    assert str(MLP(16).build((4,), 2)) == str(MLP((16,)).build((4,), 2))

@@ -286,3 +286,15 @@ def test_callbacks_see_every_epoch(iris, stack_sizes, listens):
     search.fit(*iris)
     assert stack_sizes == []
     assert sum(epochs) == 4 * SMALL["max_epochs"]
+
+
+def test_proxies_of_any_array_type_are_searched(iris):
+    X, y = iris
+    proxies = torch.eye(3)
+    search = StackedSearchCV(
+        HUGClassifier(n_components=3, proxies=proxies, max_epochs=5, random_state=0),
+        {"learning_rate": [1e-3, 1e-2]},
+        cv=2,
+        error_score="raise",
+    )
+    assert search.fit(X, y).best_score_ > 0.5
