@@ -174,6 +174,7 @@ def _can_wait(request: FitRequest) -> bool:
         request.task.validation is None
         and not request.continued
         and not estimator.verbose
+        and not estimator.track
         and not has_callbacks(estimator)
         and isinstance(estimator.random_state, Integral | None)
     )

@@ -298,3 +298,14 @@ def test_proxies_of_any_array_type_are_searched(iris):
         error_score="raise",
     )
     assert search.fit(X, y).best_score_ > 0.5
+
+
+def test_tracked_measures_are_there_when_a_fold_is_scored(iris):
+    search = StackedSearchCV(
+        HUGClassifier(max_epochs=2, track=["cdnv"], random_state=0),
+        {"learning_rate": [1e-3, 1e-2]},
+        cv=2,
+        scoring=lambda estimator, X, y: -estimator.history_[-1]["cdnv"],
+        error_score="raise",
+    )
+    assert np.isfinite(search.fit(*iris).best_score_)
