@@ -142,13 +142,12 @@ class NormalizeImages(Prepare):
         return self.layout.to_channels_first(X)
 
     def normalize(self, X: Tensor) -> Tensor:
-        """Return normalised images; on CUDA with the channels last in memory.
+        """Return normalised images with the channels last in memory.
 
-        Convolutions keep the memory format of their input. On a GPU tensor cores want the
-        channels last; on a CPU it made no difference.
+        Convolutions keep the memory format of their input, and both a GPU's tensor cores and a
+        CPU's kernels are faster with the channels last.
         """
-        form = torch.channels_last if X.is_cuda else torch.contiguous_format
-        X = X.to(self.dtype, memory_format=form)
+        X = X.to(self.dtype, memory_format=torch.channels_last)
         return (X - self.mean[:, None, None]) * self.inverse_std[:, None, None]
 
 
