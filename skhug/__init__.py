@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
+    from skhug.persistence import load
     from skhug.proxies import Learned
     from skhug.sampling import BalancedBatches
 
@@ -35,6 +36,7 @@ __all__ = [
     "Pretrained",
     "ResNet",
     "__version__",
+    "load",
 ]
 
 _HOMES = {
@@ -52,6 +54,7 @@ _HOMES = {
     "BalancedBatches": "sampling",
     "AdamW": "optimizers",
     "SGD": "optimizers",
+    "load": "persistence",
 }
 _MODULES = (
     "augment",
@@ -62,6 +65,7 @@ _MODULES = (
     "metrics",
     "model_selection",
     "optimizers",
+    "persistence",
     "plotting",
     "proxies",
     "sampling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from skhug._inference import embed_blocks, fill, join
 from skhug._objective import Objective
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._saving import save_model
 from skhug._sources import Source, open_rows
 from skhug._validation import (
     check_rows,
@@ -310,6 +312,27 @@ class _BaseHUG(
             Unit rows.
         """
         return self.fit(X, y, **fit_params).transform(X)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file that :func:`skhug.load` reads.
+
+        The file is a safetensors file: arrays, and JSON for all else. It holds parameters, fitted
+        attributes and the state of ``partial_fit``, and no code: of an encoder of the user's own
+        the weights alone. ``checkpoint`` belongs to the machine and is left out.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; one that is there is replaced once the new one is written as a whole.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is a function or another object that no file without code can hold.
+        OSError
+            If the file cannot be written; one that was there stays.
+        """
+        save_model(self, path)
 
     @property
     def _n_features_out(self) -> int:
