@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skhug._version import __version__
 
 if TYPE_CHECKING:
+    from skhug.checkpoint import Checkpoint
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
     from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
@@ -28,6 +29,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "BalancedBatches",
+    "Checkpoint",
     "ConvNet",
     "HUGClassifier",
     "HUGEmbedder",
@@ -54,10 +56,12 @@ _HOMES = {
     "BalancedBatches": "sampling",
     "AdamW": "optimizers",
     "SGD": "optimizers",
+    "Checkpoint": "checkpoint",
     "load": "persistence",
 }
 _MODULES = (
     "augment",
+    "checkpoint",
     "classifier",
     "embedder",
     "encoders",

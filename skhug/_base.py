@@ -12,8 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._callbacks import CallbackSupportMixin
-from skhug._data import Rows, split_rows
-from skhug._device import draw_seed
+from skhug._data import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import embed_blocks, fill, join
 from skhug._objective import Objective
@@ -60,6 +59,7 @@ class _BaseHUG(
         batch_sampler: Any = None,
         augment: Any = None,
         warm_start: bool = False,
+        checkpoint: Any = None,
         precision: str = "auto",
         compile: bool = False,
         device: Any = "auto",
@@ -87,6 +87,7 @@ class _BaseHUG(
         self.batch_sampler = batch_sampler
         self.augment = augment
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.precision = precision
         self.compile = compile
         self.device = device
@@ -166,10 +167,6 @@ class _BaseHUG(
                 )
             rows = Rows(X, codes, weight)
             validation = self._check_validation(X_val, y_val, classes)
-            if validation is None and self.early_stopping:
-                rows, validation = split_rows(
-                    rows, self.validation_fraction, draw_seed(self.random_state)
-                )
             fitted = fit_rows(
                 self,
                 Task(rows, validation, classes),

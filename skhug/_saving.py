@@ -31,6 +31,8 @@ __all__ = ["load_model", "save_model"]
 _KIND = "model"
 # Saved beside what ends in an underscore: the state of partial_fit, and what set_output set.
 _MORE_ATTRIBUTES = ("_progress", "_sklearn_output_config")
+# Of one machine, and what a stranger's file should not choose.
+_NOT_SAVED = ("checkpoint",)
 # How far a module's output may be from that of the saved one, of its largest: other machines and
 # versions of torch round differently.
 _PROBE_TOLERANCE = 1e-2
@@ -65,6 +67,8 @@ def _is_saved(name: str) -> bool:
 
 def _written_parameters(estimator: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
+    for name in _NOT_SAVED:
+        del parameters[name]
     if estimator.module_.spec is None:  # the caller of load brings it
         del parameters["encoder"]
     written = {}

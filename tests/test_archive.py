@@ -47,7 +47,7 @@ def test_every_byte_counts():
         changed = bytearray(data)
         changed[i] ^= 1 << (i % 8)
         for broken in (bytes(changed), bytes(data[:i])):
-            with pytest.raises(ValueError, match="pass one that|as it was written|update skhug"):
+            with pytest.raises(ValueError, match=r"pass one that|as it was written|update skhug"):
                 unpack(broken, "model")
     with pytest.raises(ValueError, match="as it was written"):
         unpack(bytes(data) + b"\0", "model")

@@ -23,7 +23,6 @@ from skhug import (
     BalancedBatches,
     ConvNet,
     HUGClassifier,
-    HUGEmbedder,
     Learned,
     Pretrained,
     augment,
@@ -297,6 +296,11 @@ def test_unknown_parameters_are_refused_at_load(iris, tmp_path):
     assert saved_and_loaded(quick().fit(*iris), tmp_path, device="cuda").device == "cuda"
 
 
+def test_a_strangers_file_chooses_no_folder_to_write_to(iris, tmp_path):
+    estimator = quick(checkpoint=str(tmp_path)).fit(*iris)
+    assert saved_and_loaded(estimator, tmp_path).checkpoint is None
+
+
 # --- hostile and damaged files -------------------------------------------------------------
 
 
@@ -406,7 +410,7 @@ def test_crafted_modules_are_refused_and_allocate_nothing(model_bytes, tmp_path,
     place = ["module", "dict", entry(header["module"], name), 1]
     path = tmp_path / "model.skhug"
     path.write_bytes(crafted(model_bytes, place, value))
-    with pytest.raises(ValueError, match="cannot be loaded|computes something else"):
+    with pytest.raises(ValueError, match=r"cannot be loaded|computes something else"):
         skhug.load(path)
 
 

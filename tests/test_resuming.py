@@ -1,0 +1,570 @@
+"""Interrupted fits: they go on where they stopped and end as if nothing had been."""
+
+import functools
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import GridSearchCV
+from torch import nn
+
+from skhug import (
+    MLP,
+    SGD,
+    BalancedBatches,
+    Checkpoint,
+    ConvNet,
+    HUGClassifier,
+    HUGEmbedder,
+    Learned,
+    Pretrained,
+    _archive,
+    _data,
+    _resuming,
+    _sources,
+    augment,
+)
+from skhug._persistence import full_state
+from skhug.model_selection import StackedSearchCV
+
+
+class Cut(Exception):
+    """Ends a fit from inside."""
+
+
+@contextmanager
+def cut_after(n_batches, error=Cut):
+    """Raise an error in place of the batch of that number, counted from now on."""
+    epoch, left = _data.Batches.epoch, [n_batches]
+
+    def counted(self, generator):
+        for batch in epoch(self, generator):
+            if left[0] == 0:
+                raise error
+            left[0] -= 1
+            yield batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_data.Batches, "epoch", counted)
+        yield
+
+
+class Noisy(nn.Module):
+    """Draws from torch's global generator and changes a buffer that its state leaves out."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.norm, self.linear = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, X):
+        if self.training:
+            self.seen += 1
+            X = X + 0.1 * torch.randn_like(X)
+        return self.linear(self.norm(X)) * (1 + self.seen / 100)
+
+
+class Items(torch.utils.data.Dataset):
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i], self.y[i]
+
+
+def rows(n=150):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 5
+    return rng.standard_normal((n, 4)) + y[:, None] / 2, y
+
+
+def images(n=120):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 255, (n, 8, 8), dtype=np.uint8), np.arange(n) % 4
+
+
+def seeded_net():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.2), nn.ReLU(), nn.Linear(6, 3))
+
+
+# Parameters, made anew for every fit as a script does, and the data.
+CASES = {
+    "kernel": (dict, rows),
+    "single precision": (lambda: {"precision": "float32"}, rows),
+    "one batch": (lambda: {"batch_size": 1000}, rows),
+    "learned proxies": (lambda: {"proxies": Learned(learning_rate=0.02)}, rows),
+    "momentum": (lambda: {"optimizer": SGD(), "learning_rate": 0.05}, rows),
+    "torch's optimizer": (
+        lambda: {"optimizer": functools.partial(torch.optim.RMSprop, momentum=0.5)},
+        rows,
+    ),
+    "dropout": (lambda: {"encoder": MLP((8,), batch_norm=True, dropout=0.3)}, rows),
+    "early stopping": (
+        lambda: {"early_stopping": True, "n_iter_no_change": 3, "track": ["cdnv"]},
+        rows,
+    ),
+    "module": (lambda: {"encoder": Noisy()}, rows),
+    "seeded module": (lambda: {"encoder": seeded_net()}, rows),
+    "callable": (lambda: {"encoder": lambda shape, n: Noisy()}, rows),
+    "pretrained": (lambda: {"encoder": Pretrained(seeded_net(), learning_rate=1e-4)}, rows),
+    "frozen": (lambda: {"encoder": Pretrained(seeded_net(), frozen=True)}, rows),
+    "images": (
+        lambda: {
+            "encoder": ConvNet([4]),
+            "augment": augment.Compose([augment.RandomCrop(1), augment.HorizontalFlip()]),
+        },
+        images,
+    ),
+    "balanced batches": (lambda: {"batch_sampler": BalancedBatches(3, 4)}, rows),
+    "random state": (
+        lambda: {"random_state": np.random.RandomState(5), "early_stopping": True},
+        rows,
+    ),
+}
+SEEDED = ("module", "callable")  # Noisy is made from torch's global generator
+
+
+def new(name, Estimator=HUGClassifier, **more):
+    make = CASES[name][0]
+    torch.manual_seed(1)
+    parameters = {"encoder": MLP((8,)), "max_epochs": 8, "batch_size": 32, "random_state": 0}
+    return Estimator(**{**parameters, **make(), **more})
+
+
+def every_epoch(folder):
+    return Checkpoint(folder, every_seconds=0)
+
+
+def assert_same_fit(one, other, X):
+    assert one.history_ == other.history_
+    assert one.n_iter_ == other.n_iter_
+    a, b = full_state(one.module_), full_state(other.module_)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert np.array_equal(one.proxies_, other.proxies_)
+    assert np.array_equal(one.transform(X), other.transform(X))
+    if isinstance(one, HUGClassifier):
+        assert (one.concentration_, one.softening_) == (other.concentration_, other.softening_)
+
+
+def fit_with_cuts(name, folder, X, y, Estimator=HUGClassifier, cuts=(7, 3, 9), **fit):
+    """Fit again and again until no cut is left; return the estimator and the cuts that hit."""
+    hit = 0
+    for n_batches in (*cuts, 10**9):
+        estimator = new(name, Estimator, checkpoint=every_epoch(folder))
+        try:
+            with cut_after(n_batches):
+                estimator.fit(X, y, **fit)
+        except Cut:
+            hit += 1
+        else:
+            return estimator, hit
+    raise AssertionError("no fit came to its end")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fit_cut_off_three_times_ends_as_one_that_was_not(Estimator, name, tmp_path):
+    X, y = CASES[name][1]()
+    whole = new(name, Estimator).fit(X, y)
+    cuts = (3, 2, 2) if name == "one batch" else (7, 8, 9)
+    resumed, hit = fit_with_cuts(name, tmp_path, X, y, Estimator, cuts)
+    assert hit == 3
+    assert_same_fit(resumed, whole, X)
+    assert os.listdir(tmp_path) == []
+
+
+def test_nothing_is_trained_twice_but_the_epoch_that_was_cut(tmp_path):
+    X, y = rows()  # five batches an epoch, eight epochs
+    for n_batches, left in ((12, 2), (15, 5), (14, 7)):
+        with pytest.raises(Cut), cut_after(n_batches):
+            new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+        ((path),) = tmp_path.iterdir()
+        header, _ = _archive.read_archive(path, "checkpoint")
+        assert dict(header["state"]["dict"])["epoch"] == left
+    with cut_after(5):  # the last epoch, and not a batch more
+        new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+
+
+def test_streamed_rows_go_on(tmp_path, monkeypatch):
+    X, y = rows()
+    monkeypatch.setattr(_sources, "RESIDENT_BYTES", 100)
+    np.save(tmp_path / "X.npy", X)
+    memory_map = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for data, labels in ((memory_map, y), (Items(X, y), None)):
+        whole = new("early stopping").fit(data, labels)
+        resumed, hit = fit_with_cuts("early stopping", tmp_path / "kept", data, labels)
+        assert hit == 3
+        assert_same_fit(resumed, whole, X)
+
+
+def test_validation_data_and_weights_go_on(tmp_path):
+    X, y = rows()
+    fit = {"sample_weight": 1 + np.arange(len(y)) % 3, "X_val": X[::3], "y_val": y[::3]}
+    whole = new("kernel").fit(X, y, **fit)
+    resumed, hit = fit_with_cuts("kernel", tmp_path, X, y, **fit)
+    assert hit == 3
+    assert_same_fit(resumed, whole, X)
+
+
+def test_a_warm_start_goes_on(tmp_path):
+    X, y = rows()
+    whole = new("kernel", warm_start=True).fit(X, y)
+    resumed = new("kernel", warm_start=True, checkpoint=every_epoch(tmp_path)).fit(X, y)
+    whole.fit(X, y)
+    with pytest.raises(Cut), cut_after(12):
+        resumed.fit(X, y)
+    with cut_after(30):  # six of eight epochs
+        resumed.fit(X, y)
+    assert_same_fit(resumed, whole, X)
+
+
+def test_without_a_seed_the_one_that_was_drawn_goes_on(tmp_path):
+    X, y = rows()
+    more = {"random_state": None, "early_stopping": True, "n_iter_no_change": 99}
+
+    def epochs(model):
+        return [{name: row[name] for name in ("loss", "validation_score")} for row in model]
+
+    with pytest.raises(Cut), cut_after(12):
+        new("kernel", checkpoint=every_epoch(tmp_path), **more).fit(X, y)
+    ((path),) = tmp_path.iterdir()
+    header, _ = _archive.read_archive(path, "checkpoint")
+    split, seed = header["seeds"]
+    assert split != seed
+    resumed = new("kernel", checkpoint=every_epoch(tmp_path), **more).fit(X, y)
+
+    class Drawn(np.random.RandomState):
+        """Draws these two seeds."""
+
+        seeds = iter((split, seed))
+
+        def randint(self, *args, **kwargs):
+            return next(self.seeds)
+
+    whole = new("kernel", **{**more, "random_state": Drawn()}).fit(X, y)
+    assert epochs(resumed.history_) == epochs(whole.history_)
+    assert_same_fit(resumed, whole, X)
+
+
+# --- when it is written --------------------------------------------------------------------
+
+
+def written(monkeypatch):
+    """Collect the epochs at which a file is written."""
+    epochs, write = [], _resuming.Keeper._write
+
+    def spy(self):
+        epochs.append(self._latest["epoch"])
+        write(self)
+
+    monkeypatch.setattr(_resuming.Keeper, "_write", spy)
+    return epochs
+
+
+def test_both_intervals_have_to_pass(tmp_path, monkeypatch):
+    X, y = rows()
+    epochs, clock = written(monkeypatch), [0.0]
+
+    def seconds():  # one passes between two readings: after each epoch, and after each write
+        clock[0] += 1
+        return clock[0]
+
+    monkeypatch.setattr(_resuming.time, "monotonic", seconds)
+    for spec, expected in (
+        (Checkpoint(tmp_path, every_seconds=0), [1, 2, 3, 4, 5, 6, 7, 8]),
+        (Checkpoint(tmp_path, every_epochs=3, every_seconds=0), [3, 6]),
+        (Checkpoint(tmp_path, every_seconds=2.5), [3, 6]),
+        (Checkpoint(tmp_path, every_seconds=1e9), []),
+    ):
+        new("kernel", checkpoint=spec).fit(X, y)
+        assert epochs == expected, spec
+        epochs.clear()
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path], ids=["string", "path"])
+def test_a_folder_stands_for_the_default_and_is_left_as_it_was_passed(tmp_path, as_path):
+    X, y = rows()
+    folder = as_path(tmp_path / "new" / "folder")
+    model = new("kernel", checkpoint=folder)
+    with pytest.raises(Cut), cut_after(12):
+        model.fit(X, y)
+    assert model.checkpoint is folder
+    assert len(os.listdir(folder)) == 1  # an error leaves the last whole epoch, whatever the clock
+    assert_same_fit(model.fit(X, y), new("kernel").fit(X, y), X)
+    assert model.checkpoint is folder
+
+
+def test_ctrl_c_loses_no_whole_epoch(tmp_path):
+    X, y = rows()
+    with (
+        pytest.warns(UserWarning, match="interrupted by the user"),
+        cut_after(12, KeyboardInterrupt),
+    ):
+        model = new("early stopping", checkpoint=tmp_path).fit(X, y)
+    assert model.n_iter_ == 2
+    assert len(os.listdir(tmp_path)) == 1
+    model.fit(X, y)
+    assert_same_fit(model, new("early stopping").fit(X, y), X)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ({"every_epochs": 0}, "every_epochs=0: pass a whole number"),
+        ({"every_epochs": 1.5}, "every_epochs=1.5"),
+        ({"every_seconds": -1}, "every_seconds=-1: pass a number"),
+        ({"every_seconds": float("nan")}, "every_seconds=nan"),
+        ({"every_seconds": "1"}, "every_seconds='1'"),
+    ],
+)
+def test_intervals_out_of_range_are_refused(tmp_path, spec, match):
+    with pytest.raises(ValueError, match=match):
+        new("kernel", checkpoint=Checkpoint(tmp_path, **spec)).fit(*rows())
+    with pytest.raises(ValueError, match="checkpoint"):
+        new("kernel", checkpoint=3).fit(*rows())
+
+
+# --- which file ----------------------------------------------------------------------------
+
+
+def leave_checkpoint(folder, X, y, **more):
+    with pytest.raises(Cut), cut_after(12):
+        new("kernel", checkpoint=every_epoch(folder), **more).fit(X, y)
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_other_parameters_and_data_have_files_of_their_own(tmp_path):
+    X, y = rows()
+    for more in ({}, {"learning_rate": 0.01}, {"max_epochs": 9}, {"encoder": MLP((9,))}):
+        leave_checkpoint(tmp_path, X, y, **more)
+    leave_checkpoint(tmp_path, X + 1e-9, y)
+    leave_checkpoint(tmp_path, X, (y + 1) % 5)
+    assert len(os.listdir(tmp_path)) == 6
+    leave_checkpoint(tmp_path, X, y, verbose=1)  # changes nothing
+    assert len(os.listdir(tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"learning_rate": 0.01}, "another fit, with another learning_rate:"),
+        ({"alpha": 2.0, "tol": 0.1}, "another alpha, another tol:"),
+        ({"X": 1.0}, "with another X:"),
+        ({"y": 1}, "with another y:"),
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_refused_with_the_reason(tmp_path, changed, match):
+    X, y = rows()
+    own = leave_checkpoint(tmp_path, X, y)
+    changed = dict(changed)
+    other_X, other_y = X + changed.pop("X", 0), (y + changed.pop("y", 0)) % 5
+    (tmp_path / "other").mkdir()
+    leave_checkpoint(tmp_path / "other", other_X, other_y, **changed).replace(own)
+    before = own.read_bytes()
+    with pytest.raises(ValueError, match=match + ".*delete the file"):
+        new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "model"])
+def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, damage):
+    X, y = rows()
+    path = leave_checkpoint(tmp_path, X, y)
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[-100:]
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+    elif damage == "empty":
+        data.clear()
+    path.write_bytes(data)
+    if damage == "model":
+        new("kernel").fit(X, y).save(path)
+    with pytest.warns(RuntimeWarning, match="cannot be loaded.*from the beginning"):
+        model = new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+    assert_same_fit(model, new("kernel").fit(X, y), X)
+
+
+def test_clones_of_a_search_do_not_collide_and_a_stack_leaves_them_alone(tmp_path):
+    X, y = rows()
+    grid = {"learning_rate": [1e-3, 1e-2], "uniformity": ["mhe", "mhs"]}
+    for search in (GridSearchCV, StackedSearchCV):
+        plain = search(new("kernel"), grid, cv=2, error_score="raise").fit(X, y)
+        model = new("kernel", checkpoint=every_epoch(tmp_path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            kept = search(model, grid, cv=2, error_score="raise").fit(X, y)
+        assert kept.best_params_ == plain.best_params_
+        np.testing.assert_allclose(
+            kept.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], atol=1e-9
+        )
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_search_cut_off_goes_on_with_the_fit_that_it_was_in(tmp_path, monkeypatch):
+    X, y = rows()
+    grid = {"learning_rate": [1e-3, 1e-2]}
+    model = new("kernel", checkpoint=every_epoch(tmp_path))
+    with pytest.raises(Cut), cut_after(60):
+        GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    assert len(os.listdir(tmp_path)) == 1
+    loads, load = [], _resuming.Keeper.load
+
+    def spy(self):
+        loads.append(load(self))
+        return loads[-1]
+
+    monkeypatch.setattr(_resuming.Keeper, "load", spy)
+    GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    assert sum(saved is not None for saved in loads) == 1
+
+
+def test_partial_fit_writes_nothing(tmp_path):
+    new("kernel", checkpoint=every_epoch(tmp_path)).partial_fit(*rows())
+    assert os.listdir(tmp_path) == []
+
+
+# --- where it cannot be written ------------------------------------------------------------
+
+
+def fit_with_one_warning(folder, match):
+    X, y = rows()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = new("kernel", checkpoint=every_epoch(folder)).fit(X, y)
+    assert len(caught) == 1
+    assert caught[0].category is RuntimeWarning
+    assert match in str(caught[0].message)
+    assert_same_fit(model, new("kernel").fit(X, y), X)
+
+
+def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path):
+    (tmp_path / "file").touch()
+    fit_with_one_warning(tmp_path / "file" / "folder", "Not a directory")
+    fit_with_one_warning(tmp_path / "file", "Not a directory")
+
+
+def test_a_full_disk_costs_a_warning_and_the_last_good_file_stays(tmp_path, monkeypatch):
+    X, y = rows()
+    path = leave_checkpoint(tmp_path, X, y)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_archive, "_sync", full)
+    with (
+        pytest.warns(RuntimeWarning, match="No space left.*training goes on without"),
+        pytest.raises(Cut),
+        cut_after(12),
+    ):
+        new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+    fit_with_one_warning(tmp_path, "No space left")
+
+
+def test_a_quota_of_the_system_costs_a_warning(tmp_path):
+    """The kernel itself cuts the write: a child may write files of 2,000 bytes at most."""
+    code = (
+        "import sys, warnings\n"
+        "import numpy as np\n"
+        "from skhug import Checkpoint, HUGClassifier\n"
+        "X, y = np.random.default_rng(0).standard_normal((50, 4)), np.arange(50) % 2\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    checkpoint = Checkpoint(sys.argv[1], every_seconds=0)\n"
+        "    HUGClassifier(max_epochs=5, random_state=0, checkpoint=checkpoint).fit(X, y)\n"
+        "print(len(caught), caught[0].message)\n"
+    )
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2000, 2000))
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(tmp_path)],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("1 The checkpoint could not be written")
+    assert "File too large" in run.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_optimizer_with_state_of_unknown_types_costs_a_warning(tmp_path):
+    class Odd(torch.optim.SGD):
+        def state_dict(self):
+            return {**super().state_dict(), "odd": object()}
+
+    X, y = rows()
+    with pytest.warns(RuntimeWarning, match="could not be written.*of type object"):
+        model = new("kernel", optimizer=Odd, checkpoint=every_epoch(tmp_path)).fit(X, y)
+    assert model.n_iter_ == 8
+
+
+def test_what_killed_processes_left_goes_with_the_checkpoint(tmp_path):
+    X, y = rows()
+    path = leave_checkpoint(tmp_path, X, y)
+    (tmp_path / f".{path.name}.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / "mine.txt").touch()
+    new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+    assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_a_fit_cut_off_after_its_last_epoch_trains_no_more(tmp_path):
+    X, y = rows()
+
+    def fail(*args):
+        raise Cut
+
+    model = new("early stopping", n_iter_no_change=99, checkpoint=tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HUGClassifier, "_fitted_extras", fail)
+        with pytest.raises(Cut):
+            model.fit(X, y)
+    with cut_after(0):
+        model = new("early stopping", n_iter_no_change=99, checkpoint=tmp_path).fit(X, y)
+    assert_same_fit(model, new("early stopping", n_iter_no_change=99).fit(X, y), X)
+
+
+@pytest.mark.usefixtures("random_states_untouched")
+def test_going_on_leaves_the_global_random_states_alone(tmp_path):
+    X, y = rows()
+    for n_batches in (12, 10**9):
+        with torch.random.fork_rng():
+            model = new("dropout", checkpoint=every_epoch(tmp_path))
+        try:
+            with cut_after(n_batches):
+                model.fit(X, y)
+        except Cut:
+            continue
+
+
+def test_embedders_keep_their_best_score(tmp_path):
+    X, y = rows()
+    more = {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 30}
+
+    def make(**checkpoint):
+        return new("kernel", HUGEmbedder, **more, **checkpoint)
+
+    whole = make().fit(X, y)
+    assert whole.n_iter_ < 30
+    for n_batches in (4, 9, 9, 9, 10**9):
+        resumed = make(checkpoint=every_epoch(tmp_path))
+        try:
+            with cut_after(n_batches):
+                resumed.fit(X, y)
+        except Cut:
+            continue
+        break
+    assert_same_fit(resumed, whole, X)
