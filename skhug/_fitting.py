@@ -84,6 +84,8 @@ def fit_rows(
             patience = _patience(estimator)
             if saved is not None:
                 restore(saved, state, patience)
+                if estimator.verbose:
+                    print(f"going on after epoch {state.epoch}, from {keeper.path}")
             ended = _run(request, state, batches, max_epochs, patience, keeper)
         fitted = finish_fit(request, state)
         keeper.done = ended

@@ -112,16 +112,17 @@ class Keeper:
         """
         try:
             header, arrays = read_archive(self.path, _KIND)
+            parts, seeds = header["parts"], header["seeds"]
+            saved = decode(header["state"], arrays)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             self._warn(
                 f"The checkpoint is left aside ({error}): training starts from the beginning"
             )
             return None
-        self._check_parts(header["parts"])
-        saved = decode(header["state"], arrays)
-        self.seeds, self._written_epoch = header["seeds"], saved["epoch"]
+        self._check_parts(parts)
+        self.seeds, self._written_epoch = seeds, saved["epoch"]
         return saved
 
     def _check_parts(self, found: dict[str, str]) -> None:

@@ -18,7 +18,8 @@ class Checkpoint(BaseEstimator):
     what was trained after it is trained again. Each fit has a file of its own, named after a
     fingerprint of the estimator's parameters and the data, and removes it when it ends. The same
     fit started again finds it, and ends on the CPU with the weights, bit by bit, of one that was
-    never cut off. Ctrl-C and errors leave the state of the last whole epoch.
+    never cut off. Ctrl-C and errors leave the state of the last whole epoch. A search that is
+    started again goes on with the fit that it was in and repeats those that had ended.
 
     Parameters
     ----------
@@ -32,15 +33,18 @@ class Checkpoint(BaseEstimator):
 
     Notes
     -----
-    The fingerprint reads all rows of up to 256 MiB, and of more, or of rows that are streamed,
-    their shape and dtype and some 1,000 rows spread over them; labels and weights whole. A
-    torch module that is passed as the encoder counts with its weights: seed torch before you make
-    it, so that the script makes the same one again. With ``random_state=None`` the seed that was
-    drawn is in the file. A file holds three times the weights, six times with ``early_stopping``
-    at most, and so much memory is used beside it.
+    The fingerprint reads all rows of up to 256 MiB (about a second); of more, or of rows that
+    are streamed, their shape and dtype and some 1,000 rows spread over them; labels and weights
+    whole. Functions count with their code, classes with their names: a change in a module's
+    ``forward`` is not seen, so delete the folder after one. A torch module that is passed as the
+    encoder counts with its weights: seed torch before you make it, so that the script makes the
+    same one again. With ``random_state=None`` the seed that was drawn is in the file.
 
     A module's parameters and buffers and torch's random state are kept. What a module or an
     augmentation keeps elsewhere, in Python attributes or other libraries' generators, is not.
+
+    A file holds three times the weights with AdamW, four times with ``early_stopping``. Training
+    keeps as much in memory after every epoch, and three times as much while it writes.
 
     Examples
     --------

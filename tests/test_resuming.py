@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skhug import (
+    MHE,
     MLP,
     SGD,
     BalancedBatches,
@@ -125,13 +126,16 @@ CASES = {
         },
         images,
     ),
+    "sampled pairs": (
+        lambda: {"proxies": Learned(), "uniformity": MHE(n_sampled=3)},
+        rows,
+    ),
     "balanced batches": (lambda: {"batch_sampler": BalancedBatches(3, 4)}, rows),
     "random state": (
         lambda: {"random_state": np.random.RandomState(5), "early_stopping": True},
         rows,
     ),
 }
-SEEDED = ("module", "callable")  # Noisy is made from torch's global generator
 
 
 def new(name, Estimator=HUGClassifier, **more):
@@ -318,6 +322,40 @@ def test_ctrl_c_loses_no_whole_epoch(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_ctrl_c_inside_a_write_loses_no_whole_epoch_either(tmp_path, monkeypatch):
+    X, y = rows()
+    sync, calls = _archive._sync, []
+
+    def interrupted(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 5:  # of the third file, before it has its name
+            raise KeyboardInterrupt
+        sync(descriptor)
+
+    monkeypatch.setattr(_archive, "_sync", interrupted)
+    with pytest.warns(UserWarning, match="interrupted by the user"):
+        model = new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
+    ((path),) = tmp_path.iterdir()
+    header, _ = _archive.read_archive(path, "checkpoint")
+    assert dict(header["state"]["dict"])["epoch"] == model.n_iter_ == 3
+    assert_same_fit(model.fit(X, y), new("kernel").fit(X, y), X)
+
+
+def test_a_fit_that_goes_on_says_so(tmp_path, capsys):
+    X, y = rows()
+    for n_batches in (12, 10**9):
+        model = new("kernel", checkpoint=tmp_path, verbose=1)
+        try:
+            with cut_after(n_batches):
+                model.fit(X, y)
+        except Cut:
+            before = capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "going on" not in before
+    assert lines[0].startswith(f"going on after epoch 2, from {tmp_path}")
+    assert lines[1].startswith("epoch 3,")
+
+
 @pytest.mark.parametrize(
     ("spec", "match"),
     [
@@ -377,7 +415,7 @@ def test_a_checkpoint_of_another_fit_is_refused_with_the_reason(tmp_path, change
     assert own.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "model"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "model", "other content"])
 def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, damage):
     X, y = rows()
     path = leave_checkpoint(tmp_path, X, y)
@@ -391,7 +429,9 @@ def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, damage):
     path.write_bytes(data)
     if damage == "model":
         new("kernel").fit(X, y).save(path)
-    with pytest.warns(RuntimeWarning, match="cannot be loaded.*from the beginning"):
+    if damage == "other content":
+        path.write_bytes(_archive.pack("checkpoint", {"parts": {}}, {}))
+    with pytest.warns(RuntimeWarning, match=r"left aside \(.*from the beginning"):
         model = new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
     assert_same_fit(model, new("kernel").fit(X, y), X)
 
