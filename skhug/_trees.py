@@ -30,6 +30,8 @@ _KINDS: dict[str, type] = {
     )
 }
 _NUMBERS = "biuf"
+# Characters of an array of strings, its width included: a few bytes must not ask for all memory.
+_MOST_TEXT = 1 << 26
 
 
 class NotPlainError(TypeError):
@@ -94,7 +96,7 @@ def _simplify(value: Any, kind: type) -> tuple[str, Any]:
 
 
 def _simplify_array(array: np.ndarray) -> tuple[str, Any]:
-    if array.dtype.kind == "U":
+    if array.dtype.kind == "U" and array.nbytes <= 4 * _MOST_TEXT:
         return "strings", [array.dtype.itemsize // 4, array.tolist()]
     if array.dtype.kind == "O" and array.ndim == 1:
         return "objects", array.tolist()
@@ -116,8 +118,8 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 def _read_strings(value: Any) -> np.ndarray:
     width, strings = value
-    longest = max(map(len, np.ravel(strings).tolist()), default=0)
-    if not isinstance(width, int) or not longest <= width < 1 << 16:
+    each = np.ravel(np.array(strings, dtype=object)).tolist()
+    if not max(map(len, each), default=0) <= width <= _MOST_TEXT // max(len(each), 1):
         raise ValueError("strings of another width")
     return np.array(strings, dtype=f"U{width}")
 

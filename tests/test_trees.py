@@ -71,6 +71,11 @@ def test_arrays_come_back(array):
     assert [type(v) for v in got.ravel()] == [type(v) for v in array.ravel()]
 
 
+def test_text_that_no_file_should_hold_is_refused():
+    with pytest.raises(NotPlainError, match="dtype <U67108865"):
+        encode(np.empty(1, dtype=f"U{(1 << 26) + 1}"), {})
+
+
 def test_tensors_come_back_on_the_cpu():
     tensor = torch.arange(6, dtype=torch.int32).reshape(2, 3).T
     got = round_trip({"a": [tensor, nn.Parameter(torch.ones(()))]})["a"]
@@ -164,6 +169,8 @@ def test_long_doubles_are_refused_where_they_are_long():
         {"tensor": 1},
         {"random_state": [1]},
         {"strings": [1 << 40, ["a"]]},
+        {"strings": [1 << 16, ["a"] * 1025]},
+        {"strings": ["1", ["a"]]},
         {"strings": [1, [len.__name__]]},
         {"dict": [[[1], 2]]},
         {"float": "x"},

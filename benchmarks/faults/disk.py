@@ -78,7 +78,7 @@ def inside(folder: str) -> dict[str, Any]:
         "fits_cut_off": cuts,
         "a_checkpoint_was_left": bool(left),
         "last_fit_identical": digest == expected,
-        "warnings": caught,
+        "warnings": [message.replace(folder, "FOLDER") for message in caught],
         "files_left": len(os.listdir(folder)),
     }
 
