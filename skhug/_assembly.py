@@ -17,7 +17,7 @@ from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standa
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
-from skhug.encoders import Encoder, build_body
+from skhug.encoders import BUILT_IN_ENCODERS, Encoder, build_body
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 
@@ -78,7 +78,7 @@ def build_encoder(
                 f"as Pretrained(module), which gives it a last layer of {n_components} outputs, "
                 "or leave n_components=None."
             )
-    rebuilt = clone(spec) if spec is not None and spec.rebuilds else None
+    rebuilt = clone(spec) if type(spec) in BUILT_IN_ENCODERS else None
     return SphereEncoder(prepare, body, shape, width, rebuilt)
 
 

@@ -168,7 +168,7 @@ class SphereEncoder(nn.Module):
     n_components : int
         Dimension of the embedding.
     spec : Encoder or None
-        What built the body and builds it again from weights; None for a user's module.
+        The built-in encoder that built the body and builds it again from weights, else None.
     """
 
     def __init__(

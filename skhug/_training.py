@@ -161,7 +161,7 @@ def train(
     begin_epoch: Callable[[], None],
     end_epoch: Callable[[TrainingState], bool],
     accelerate: Callable[[Step], Step] = as_it_is,
-) -> None:
+) -> bool:
     """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
 
     Parameters
@@ -179,6 +179,11 @@ def train(
     accelerate : callable
         From the step to what does the same, faster.
 
+    Returns
+    -------
+    ended : bool
+        Whether training came to its end; false after Ctrl-C.
+
     Warns
     -----
     UserWarning
@@ -191,6 +196,7 @@ def train(
     step = accelerate(_make_step(state, sums))
     last_good = state.snapshot()
     state.objective.train()
+    ended = True
     try:
         while state.epoch < max_epochs:
             begin_epoch()
@@ -205,12 +211,14 @@ def train(
             if end_epoch(state):
                 break
     except KeyboardInterrupt:
+        ended = False
         warnings.warn(
             f"Training interrupted by the user after {state.epoch} epochs: "
             "the weights of the last step are kept.",
             stacklevel=2,
         )
     state.objective.eval()
+    return ended
 
 
 def _make_step(state: TrainingState, sums: Tensor) -> Step:

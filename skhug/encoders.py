@@ -37,8 +37,6 @@ class Encoder(BaseEstimator):
     standardize: bool | tuple[Sequence[float], Sequence[float]] = False
     # Shape of an image where it comes as a flat row.
     image_shape: tuple[int, ...] | None = None
-    # Whether a pickle holds the weights alone and builds the module anew.
-    rebuilds = True
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
         """Return a new module from ``(batch, *input_shape)`` to ``(batch, n_components)``.
@@ -314,8 +312,6 @@ class Pretrained(Encoder):
     Linear(in_features=16, out_features=2, bias=True)
     """
 
-    rebuilds = False
-
     def __init__(
         self,
         module: nn.Module,
@@ -351,6 +347,10 @@ class Pretrained(Encoder):
         rows = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
         backbone, head = split_head(module, rows, n_components)
         return FineTuned(backbone, head, self.learning_rate, self.frozen)
+
+
+# Rebuilt from their parameters and weights: all that their modules compute with is in there.
+BUILT_IN_ENCODERS = (MLP, ConvNet, ResNet)
 
 
 def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:

@@ -35,7 +35,7 @@ class StackedSearchCV(GridSearchCV):
     proxies are fixed. Learning rate, weight decay, ``beta``, the measure of uniformity,
     ``class_weight``, ``random_state`` and the data may differ. All others are trained one by
     one: user modules, dropout, batch normalisation, learned proxies, early stopping, callbacks,
-    ``track``, ``verbose`` estimators, a ``RandomState`` as ``random_state``.
+    ``checkpoint``, ``track``, ``verbose`` estimators, a ``RandomState`` as ``random_state``.
 
     Parameters
     ----------
