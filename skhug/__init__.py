@@ -58,6 +58,7 @@ _MODULES = (
     "classifier",
     "embedder",
     "encoders",
+    "export",
     "losses",
     "metrics",
     "model_selection",

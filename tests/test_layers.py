@@ -35,7 +35,7 @@ LAYERS = [
     {"uniformity", "_calibration", "_retrieval"},
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
-    {"_objective", "_parameters", "_inference", "_persistence"},
+    {"_objective", "_onnx", "_parameters", "_inference", "_persistence"},
     {"_training"},
     {
         "_assembly",
@@ -59,6 +59,7 @@ LAYERS = [
     {"plotting", "_fitting", "_scorers"},
     {"_base", "_ahead"},
     {"classifier", "embedder", "model_selection"},
+    {"export"},
     {"__init__"},
 ]
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
