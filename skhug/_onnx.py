@@ -131,7 +131,9 @@ def import_optional(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"Exporting to ONNX needs {name}: pip install 'skhug[onnx]'.") from error
+        raise ImportError(
+            f"Exporting to ONNX needs {name}: pip install 'skhug[onnx]'. Importing it said: {error}"
+        ) from error
 
 
 def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
@@ -174,6 +176,11 @@ def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
                 dynamo=True,
                 verbose=False,
             )
+    except ImportError as error:
+        raise ImportError(
+            f"torch {torch.__version__} needs another onnxscript: pip install -U onnxscript. "
+            f"Importing it said: {error}"
+        ) from error
     except Exception as error:
         raise ValueError(
             "torch could not export the encoder to ONNX. A module of your own must pass "
