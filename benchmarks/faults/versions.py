@@ -155,7 +155,7 @@ def audit(folder: Path, wheel: Path, options: list[str]) -> None:
     lines = run(python, "-m", "pip", "freeze", "--all").splitlines()
     # A local version, such as torch's +cpu, is the public one to the databases.
     frozen.write_text("".join(f"{x.partition('+')[0]}\n" for x in lines if "skhug" not in x))
-    command = [auditor, "-m", "pip_audit", "--no-deps", "--disable-pip", "-r", frozen]
+    command = [auditor, "-m", "pip_audit", "--strict", "--no-deps", "--disable-pip", "-r", frozen]
     if subprocess.run(command).returncode:
         sys.exit("pip-audit found something, or could not look")
 
