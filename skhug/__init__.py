@@ -65,6 +65,7 @@ _MODULES = (
     "classifier",
     "embedder",
     "encoders",
+    "export",
     "losses",
     "metrics",
     "model_selection",

@@ -16,6 +16,7 @@ from skhug._data import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import embed_blocks, fill, join
 from skhug._objective import Objective
+from skhug._onnx import OnnxMixin
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving import save_model
@@ -31,7 +32,11 @@ from skhug.optimizers import SCHEDULES
 
 
 class _BaseHUG(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    OnnxMixin,
+    BaseEstimator,
 ):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 

@@ -69,7 +69,7 @@ class Layout:
 
     def to_channels_first(self, X: Any) -> Any:
         """Return images, an array or a tensor of any row shape, as a view of (n, C, H, W)."""
-        X = X.reshape(len(X), *self.shape)
+        X = X.reshape(X.shape[0], *self.shape)  # len() would fix the batch in an exported graph
         if self.channel_axis is None:
             return X[:, None]
         return X if self.channel_axis == 0 else X.swapaxes(1, 3).swapaxes(2, 3)

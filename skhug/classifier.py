@@ -21,8 +21,9 @@ from skhug._calibration import (
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._inference import device_of, embed, embed_blocks, join
-from skhug._nearest import nearest, row_blocks
+from skhug._nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
+from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
 from skhug._validation import check_rows
 
@@ -83,10 +84,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         cosines : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
             In [-1, 1]. For two classes, half of the second's cosine minus the first's.
         """
-        cosines = self._of_cosines(X, lambda cosines: cosines)
-        if len(self.classes_) == 2:
-            return (cosines[:, 1] - cosines[:, 0]) / 2
-        return cosines
+        return self._of_cosines(X, decision)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the nearest proxy.
@@ -190,6 +188,11 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
         concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
         return {"concentration_": concentration, "softening_": softening}
+
+    def _served(self) -> ServedClassifier:
+        return ServedClassifier(
+            self.module_, self.proxies_, self.classes_, self.concentration_, self.softening_
+        )
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         predicted = to_numpy(nearest(embeddings, proxies)[1])

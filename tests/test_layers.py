@@ -39,7 +39,7 @@ LAYERS = [
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
     {"_objective", "_parameters", "_inference", "_trees"},
     {"_persistence"},
-    {"_fingerprint", "_saving"},
+    {"_fingerprint", "_onnx", "_saving"},
     {"_training"},
     {"_resuming"},
     {
@@ -64,7 +64,7 @@ LAYERS = [
     {"plotting", "_fitting", "_scorers"},
     {"_base", "_ahead"},
     {"classifier", "embedder", "model_selection"},
-    {"persistence"},
+    {"persistence", "export"},
     {"__init__"},
 ]
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}

@@ -200,6 +200,18 @@ def test_folds_drawn_anew_are_those_that_were_trained(iris, monkeypatch):
     assert np.all(search.cv_results_["mean_fit_time"] > 0)
 
 
+def test_folds_may_come_from_an_iterator(iris, stack_sizes):
+    X, y = iris
+    folds = list(ShuffleSplit(3, random_state=0).split(X))
+    model, grid = HUGClassifier(**SMALL, random_state=0), {"beta": [1, 2]}
+    search = StackedSearchCV(model, grid, cv=iter(folds), refit=False).fit(X, y)
+    assert stack_sizes == [6]
+    expected = GridSearchCV(model, grid, cv=folds, refit=False).fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
 @pytest.mark.parametrize("last", [HUGClassifier, HUGEmbedder])
 def test_pipelines_are_stacked(iris, stack_sizes, last):
     tail = [] if last is HUGClassifier else [KNeighborsClassifier()]

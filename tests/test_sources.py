@@ -45,7 +45,7 @@ def hdf5(array, folder):
 
 def zarr_array(array, folder):
     zarr = pytest.importorskip("zarr")
-    stored = zarr.create_array(folder / "X.zarr", shape=array.shape, dtype=array.dtype)
+    stored = zarr.open_array(folder / "X.zarr", mode="w", shape=array.shape, dtype=array.dtype)
     stored[:] = array
     return stored
 
