@@ -33,6 +33,7 @@ from skhug._monitor import Monitor
 from skhug._objective import Objective
 from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
+from skhug._soundness import Probe, check_start
 from skhug._tracking import make_tracker
 from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
@@ -116,8 +117,10 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
         state, batches = _start(estimator, task, seed, continued)
         if progress is not None:
             state.resume(progress)
-        _run(estimator, task, state, batches, state.epoch + 1, SCHEDULES["constant"])
-    progress = {**state.progress(), "seed": seed}
+        before = state.epoch
+        _run(estimator, task, state, batches, before + 1, SCHEDULES["constant"])
+    if state.epoch > before:  # else it diverged, and so did the optimizer's state
+        progress = {**state.progress(), "seed": seed}
     state.release()
     return {**_fitted_attributes(estimator, task, state), "_progress": progress}
 
@@ -217,6 +220,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
         proxy_learning_rate=estimator.learning_rate if proxy_rate is None else proxy_rate,
         weight_decay=estimator.weight_decay,
     )
+    state.probe = Probe(objective, task.rows.X)
+    check_start(objective, state.probe)
     return state, batches
 
 

@@ -36,6 +36,7 @@ LAYERS = [
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
     {"_objective", "_parameters", "_inference", "_persistence"},
+    {"_soundness"},
     {"_training"},
     {
         "_assembly",

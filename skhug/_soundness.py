@@ -1,0 +1,119 @@
+"""Whether numbers are sound: before training, after an epoch, and in what a model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.linalg import vecdot
+
+from skhug._device import to_tensor
+from skhug._heads import evaluate
+from skhug._inference import device_of, embed_blocks
+from skhug._modules import SphereEncoder, Standardize
+from skhug._objective import Objective
+from skhug._sources import Source
+from skhug._sphere import widened
+
+__all__ = ["Probe", "check_start", "largest_magnitude", "sound_blocks"]
+
+
+class Probe:
+    """A few training rows, by which finite weights are told from those that give nothing finite.
+
+    Weights of 1e15 are finite, and what three layers of them make of a row is not.
+
+    Parameters
+    ----------
+    objective : Objective
+        In training.
+    X : ndarray or Source of shape (n, ...)
+        Raw rows, of which the first and those with the largest and the smallest value are taken.
+    """
+
+    def __init__(self, objective: Objective, X: np.ndarray | Source) -> None:
+        self.objective = objective
+        self.X = X
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The rows, prepared; taken when they are first needed, which is seldom."""
+        encoder = self.objective.encoder
+        with torch.no_grad():
+            return encoder.prepare(to_tensor(self.telling_rows(), device_of(encoder)))
+
+    def telling_rows(self) -> np.ndarray:
+        """Return raw rows whose embeddings are the likeliest to overflow, if that is cheap."""
+        X, index = self.X, {0, len(self.X) - 1}
+        if not (self.bounded or X.dtype == np.uint8 or isinstance(X, Source)):
+            axes = tuple(range(1, X.ndim))
+            index |= {int(X.max(axis=axes).argmax()), int(X.min(axis=axes).argmin())}
+        return X[np.array(sorted(index))]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the body is given small numbers whatever the rows are."""
+        return isinstance(self.objective.encoder.prepare, Standardize)
+
+    def __call__(self) -> bool:
+        """Whether rows and proxies can be projected to the sphere; waits for the device."""
+        features = widened(evaluate(self.objective.encoder.body, self.rows))
+        proxies = self.objective.proxies.detach()
+        return all(bool(vecdot(points, points).isfinite().all()) for points in (features, proxies))
+
+
+def check_start(objective: Objective, probe: Probe) -> None:
+    """Refuse what could not be trained, before it is tried.
+
+    Raises
+    ------
+    ValueError
+        If the untrained encoder gives nothing finite for some rows, or the between-class term of
+        fixed proxies is not finite.
+    """
+    dtype = str(objective.proxies.dtype).removeprefix("torch.")
+    between, measure = objective.fixed_between, objective.loss.uniformity
+    if between is not None and not bool(between.isfinite()):
+        raise ValueError(
+            f"uniformity={measure}: the between-class term of the {len(objective.proxies)} fixed "
+            f"proxies is not finite in {dtype}. Choose a gentler measure such as 'mhe' with its "
+            "defaults, raise n_components, or set precision='float64'."
+        )
+    if not (objective.encoder.spec is not None and probe.bounded) and not probe():
+        rows = probe.telling_rows()
+        raise ValueError(
+            f"The encoder gives nothing finite in {dtype} for rows with values from "
+            f"{rows.min():.3g} to {rows.max():.3g}: scale the features, for instance with "
+            "StandardScaler in a Pipeline, or set precision='float64'."
+        )
+
+
+def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
+    """Yield the unit embeddings of consecutive rows, all of them finite.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not: a user's module may overflow where training did not.
+    """
+    start = 0
+    for block in embed_blocks(encoder, X):
+        if not bool(block.sum().isfinite()):
+            row = start + int(block.isfinite().all(1).logical_not().nonzero()[0])
+            raise ValueError(
+                f"The encoder gives NaN or infinity for row {row}: its values are too large for "
+                "the module, or too far from those of the training. Scale or clip the features."
+            )
+        start += len(block)
+        yield block
+
+
+def largest_magnitude(tensors: list[Tensor]) -> float:
+    """Return the largest magnitude of a number, NaN where one is; waits for the device once."""
+    real = [torch.view_as_real(t) if t.is_complex() else t for t in tensors]
+    ends: list[Any] = [end.float() for t in real for end in t.aminmax()]
+    return float(torch.stack(ends).abs().amax())
