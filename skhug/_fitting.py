@@ -221,7 +221,7 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
         weight_decay=estimator.weight_decay,
     )
     state.probe = Probe(objective, task.rows.X)
-    check_start(objective, state.probe)
+    check_start(objective, state.probe, min(batches.batch_size, len(task.rows.y)))
     return state, batches
 
 

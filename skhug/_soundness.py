@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.linalg import vecdot
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from skhug._device import to_tensor
 from skhug._heads import evaluate
@@ -66,14 +68,23 @@ class Probe:
         return all(bool(vecdot(points, points).isfinite().all()) for points in (features, proxies))
 
 
-def check_start(objective: Objective, probe: Probe) -> None:
+def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
     """Refuse what could not be trained, before it is tried.
+
+    Parameters
+    ----------
+    objective : Objective
+        About to be trained.
+    probe : Probe
+        Of its rows.
+    least_rows : int
+        Rows of the smallest batch.
 
     Raises
     ------
     ValueError
-        If the untrained encoder gives nothing finite for some rows, or the between-class term of
-        fixed proxies is not finite.
+        If the untrained encoder gives nothing finite for some rows, or cannot take a batch of so
+        few, or the between-class term of fixed proxies is not finite.
     """
     dtype = str(objective.proxies.dtype).removeprefix("torch.")
     between, measure = objective.fixed_between, objective.loss.uniformity
@@ -83,6 +94,11 @@ def check_start(objective: Objective, probe: Probe) -> None:
             f"proxies is not finite in {dtype}. Choose a gentler measure such as 'mhe' with its "
             "defaults, raise n_components, or set precision='float64'."
         )
+    if least_rows == 1 and not _trains_on_one_row(objective.encoder.body, probe):
+        raise ValueError(
+            "The encoder normalises over the batch, and a batch has 1 row: raise batch_size, pass "
+            "2 rows or more, or leave batch normalisation out."
+        )
     if not (objective.encoder.spec is not None and probe.bounded) and not probe():
         rows = probe.telling_rows()
         raise ValueError(
@@ -90,6 +106,18 @@ def check_start(objective: Objective, probe: Probe) -> None:
             f"{rows.min():.3g} to {rows.max():.3g}: scale the features, for instance with "
             "StandardScaler in a Pipeline, or set precision='float64'."
         )
+
+
+def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
+    """Whether no batch normalisation refuses a single row, which it takes if that is an image."""
+    if not any(isinstance(layer, _BatchNorm) for layer in body.modules()):
+        return True
+    try:
+        with torch.no_grad():
+            copy.deepcopy(body).train()(probe.rows[:1])
+    except ValueError:
+        return False
+    return True
 
 
 def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:

@@ -238,8 +238,8 @@ class Uniformity(BaseEstimator):
 
         Up to 4,096 proxies, 1,024 for :class:`MGD`, this is the exact value. Beyond, it is an
         estimate from a random subset of as many, the same at every call: for :class:`MHE` without
-        bias; for :class:`MHS` and :class:`MGD` in the mean a lower bound. Without a gradient the value
-        only shifts the loss that is reported. No global random state is read.
+        bias; for :class:`MHS` and :class:`MGD` in the mean a lower bound. Without a gradient the
+        value only shifts the loss that is reported. No global random state is read.
 
         Parameters
         ----------
