@@ -145,7 +145,7 @@ def initial_proxies(
             f"proxies has shape {array.shape}: pass one row for each of the {n_classes} classes "
             f"and one column for each of the {n_components} components."
         )
-    if not (np.isfinite(array).all() and np.linalg.norm(array, axis=1).all()):
+    if not (np.isfinite(array).all() and array.any(axis=1).all()):
         raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
     return unit(torch.as_tensor(array / np.abs(array).max(axis=1, keepdims=True)))

@@ -33,7 +33,7 @@ from skhug._monitor import Monitor
 from skhug._objective import Objective
 from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
-from skhug._soundness import Probe, check_start
+from skhug._soundness import Probe, check_numbers, check_start
 from skhug._tracking import make_tracker
 from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
@@ -212,6 +212,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
     batches = _batches(estimator, task, objective)
     objective.train_through(_training_body(estimator, objective, batches.batch_size))
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)
+    names = ("alpha", "beta", "learning_rate", "weight_decay")
+    check_numbers(objective.proxies.dtype, **{n: getattr(estimator, n) for n in names})
     state = TrainingState.start(
         objective,
         estimator.optimizer,

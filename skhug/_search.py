@@ -183,7 +183,9 @@ class Search:
     def _prepare(self, metric: str) -> None:
         """Transform the points so that a product orders neighbours as the metric does."""
         if metric == "cosine":
-            self.queries, self.gallery = (unit(points) for points in (self.queries, self.gallery))
+            self.queries, self.gallery = (
+                unit(*rescaled(points)) for points in (self.queries, self.gallery)
+            )
             self._half_squared = None
             return
         # The order of distances does not change, and rounding costs fewer digits near the origin.

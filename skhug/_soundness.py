@@ -21,7 +21,7 @@ from skhug._objective import Objective
 from skhug._sources import Source
 from skhug._sphere import widened
 
-__all__ = ["Probe", "check_start", "largest_magnitude", "sound_blocks"]
+__all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]
 
 
 class Probe:
@@ -106,6 +106,23 @@ def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
             f"{rows.min():.3g} to {rows.max():.3g}: scale the features, for instance with "
             "StandardScaler in a Pipeline, or set precision='float64'."
         )
+
+
+def check_numbers(dtype: torch.dtype, **numbers: float | None) -> None:
+    """Refuse parameters that are no numbers in the dtype of the computation.
+
+    Raises
+    ------
+    ValueError
+        If one is too large.
+    """
+    most = torch.finfo(dtype).max
+    for name, value in numbers.items():
+        if value is not None and value > most:
+            raise ValueError(
+                f"{name}={value!r} is infinite in {str(dtype).removeprefix('torch.')}: lower it, "
+                f"far below {most:.2g}."
+            )
 
 
 def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:

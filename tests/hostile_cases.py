@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from torch import nn
 
 from skhug import MGD, MHE, MHS, MLP, BalancedBatches, HUGClassifier, HUGEmbedder, Learned, proxies
@@ -89,6 +90,7 @@ SPOILT = {
     "five axes": lambda X: X[:, :, None, None, None],
     "complex": lambda X: X + 1j,
     "strings": lambda X: X.astype(str).astype(object) + "x",
+    "sparse": lambda X: csr_array(X.astype(np.float64)),
 }
 
 
