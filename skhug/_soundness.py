@@ -23,6 +23,9 @@ from skhug._sphere import widened
 
 __all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]
 
+# How far the squared length of an embedding may be from 1, rounding included.
+_SLACK = 1e-3
+
 
 class Probe:
     """A few training rows, by which finite weights are told from those that give nothing finite.
@@ -138,7 +141,7 @@ def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
 
 
 def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
-    """Yield the unit embeddings of consecutive rows, all of them finite.
+    """Yield the embeddings of consecutive rows, all of them unit vectors, or zero as the body's.
 
     Raises
     ------
@@ -147,14 +150,23 @@ def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Ten
     """
     start = 0
     for block in embed_blocks(encoder, X):
-        if not bool(block.sum().isfinite()):
-            row = start + int(block.isfinite().all(1).logical_not().nonzero()[0])
-            raise ValueError(
-                f"The encoder gives NaN or infinity for row {row}: its values are too large for "
-                "the module, or too far from those of the training. Scale or clip the features."
-            )
+        length = float(torch.linalg.vector_norm(block))
+        if not abs(length**2 - len(block)) < _SLACK * len(block):
+            _check_rows(block, start)
         start += len(block)
         yield block
+
+
+def _check_rows(block: Tensor, start: int) -> None:
+    """Name the first row, counted from ``start``, that is neither zero nor of length 1."""
+    length = torch.linalg.vector_norm(block, dim=1)
+    wrong = ~((length == 0) | ((length - 1).abs() < _SLACK))
+    if bool(wrong.any()):
+        row = start + int(wrong.nonzero()[0])
+        raise ValueError(
+            f"The encoder gives no unit vector for row {row}: its values are too large or too small for the module, or too far from those of the training. "
+            "Scale or clip the features."
+        )
 
 
 def largest_magnitude(tensors: list[Tensor]) -> float:

@@ -37,10 +37,13 @@ def widened(points: Tensor) -> Tensor:
 
 
 def unit(points: Tensor) -> Tensor:
-    """Unit rows, in at least float32; a row of zeros stays one, one too long to measure is NaN."""
+    """Unit rows, in at least float32.
+
+    A row of zeros stays one, and one too long to measure (1e154 in float64) is left short.
+    """
     points = widened(points)
     # Squares of float32's largest and smallest numbers count in float64, which MPS has not.
     exact = None if points.device.type == "mps" else torch.float64
     norm = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=exact)
-    norm = norm.clamp_min(torch.finfo(points.dtype).tiny).to(points.dtype)
-    return points / norm.masked_fill_(norm.isinf(), torch.nan)
+    info = torch.finfo(points.dtype)
+    return points / norm.clamp(info.tiny, info.max).to(points.dtype)
