@@ -284,7 +284,7 @@ class _BaseHUG(
         ------
         ValueError
             If ``out`` has another shape or dtype; nothing is written then. If a user's module
-            gives NaN or infinity for a row.
+            gives no finite numbers for a row; what it maps to zero stays zero.
         """
         check_is_fitted(self)
         X = check_rows(self, X)

@@ -167,6 +167,22 @@ def test_a_row_that_the_module_cannot_embed_is_named(data):
             method(odd)
 
 
+def test_one_row_too_long_to_measure_among_many_is_named(data):
+    X, y = data
+    model = HUGClassifier(linear, max_epochs=2, random_state=0).fit(X, y)
+    many = np.repeat(X, 50, axis=0)
+    many[1_234] = 1e300  # finite after the module, and its square is not
+    with pytest.raises(ValueError, match="row 1234"):
+        model.transform(many)
+
+
+def test_a_row_that_the_module_maps_to_zero_stays_zero(data):
+    X, y = data
+    model = HUGClassifier(nn.Linear(4, 2, bias=False), max_epochs=2, random_state=0).fit(X, y)
+    assert np.array_equal(model.transform(np.zeros((2, 4))), np.zeros((2, 2)))
+    np.testing.assert_allclose(model.predict_proba(np.zeros((2, 4))).sum(1), 1)
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
 def test_rows_of_any_scale_train_alike(Estimator, data, scale):
     X, y = data
