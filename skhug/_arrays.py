@@ -122,7 +122,7 @@ def check_one_kind(labels: Any, name: str) -> None:
     """
     if isinstance(labels, np.ndarray) and labels.dtype != object:
         return
-    kinds = {_kind_of(label) for label in labels}
+    kinds = {_kind_of(label) for label in {type(label): label for label in labels}.values()}
     if len(kinds) > 1:
         raise ValueError(
             f"{name} mix {' and '.join(sorted(kinds))}: pass labels of one type, for instance "
