@@ -176,6 +176,18 @@ def test_one_row_too_long_to_measure_among_many_is_named(data):
         model.transform(many)
 
 
+def test_a_row_just_too_long_for_float32_is_named(data):
+    X, y = data
+    module = nn.Linear(4, 4, bias=False)
+    nn.init.eye_(module.weight)
+    model = HUGClassifier(
+        module, precision="float32", max_epochs=1, learning_rate=1e-30, random_state=0
+    ).fit(X, y)
+    rows = np.full((3, 4), 2e38, dtype=np.float32)  # finite, and of length 4e38
+    with pytest.raises(ValueError, match="row 0"):
+        model.transform(rows)
+
+
 def test_a_row_that_the_module_maps_to_zero_stays_zero(data):
     X, y = data
     model = HUGClassifier(nn.Linear(4, 2, bias=False), max_epochs=2, random_state=0).fit(X, y)
