@@ -14,12 +14,13 @@ from torch import Tensor
 from skhug._callbacks import CallbackSupportMixin
 from skhug._data import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
-from skhug._inference import embed_blocks, fill, join
+from skhug._inference import fill, join
 from skhug._objective import Objective
 from skhug._onnx import OnnxMixin
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving import save_model
+from skhug._soundness import sound_blocks
 from skhug._sources import Source, open_rows
 from skhug._validation import (
     check_rows,
@@ -254,6 +255,9 @@ class _BaseHUG(
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return encode_labels(y, classes)
 
+    def _check_scorable(self, y: np.ndarray) -> None:
+        """Refuse validation rows that have no score; before training, not after an epoch."""
+
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         raise NotImplementedError
 
@@ -281,11 +285,12 @@ class _BaseHUG(
         Raises
         ------
         ValueError
-            If ``out`` has another shape or dtype; nothing is written then.
+            If ``out`` has another shape or dtype; nothing is written then. If a user's module
+            gives no finite numbers for a row; what it maps to zero stays zero.
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        blocks = embed_blocks(self.module_, X)
+        blocks = sound_blocks(self.module_, X)
         if out is None:
             return join(blocks, len(X))
         shape, dtype = (len(X), self._n_features_out), self.proxies_.dtype

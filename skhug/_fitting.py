@@ -34,6 +34,7 @@ from skhug._objective import Objective
 from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
 from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
+from skhug._soundness import Probe, check_numbers, check_start
 from skhug._tracking import make_tracker
 from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
@@ -104,6 +105,8 @@ def _drawn(request: FitRequest, seeds: list[int]) -> tuple[FitRequest, int]:
     if splits:
         rows, held_out = split_rows(task.rows, estimator.validation_fraction, seeds[0])
         request = request._replace(task=task._replace(rows=rows, validation=held_out))
+    if request.task.validation is not None:
+        estimator._check_scorable(request.task.validation.y)
     return request, seeds[-1]
 
 
@@ -148,8 +151,10 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
         state, batches = _start(estimator, task, seed, continued)
         if progress is not None:
             state.resume(progress)
-        _run(request, state, batches, state.epoch + 1, None, NoKeeper())
-    progress = {**state.progress(), "seed": seed}
+        before = state.epoch
+        _run(request, state, batches, before + 1, None, NoKeeper())
+    if state.epoch > before:  # else it diverged, and so did the optimizer's state
+        progress = {**state.progress(), "seed": seed}
     state.release()
     return {**_fitted_attributes(estimator, task, state), "_progress": progress}
 
@@ -244,6 +249,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
     batches = _batches(estimator, task, objective)
     objective.train_through(_training_body(estimator, objective, batches.batch_size))
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)
+    names = ("alpha", "beta", "learning_rate", "weight_decay")
+    check_numbers(objective.proxies.dtype, **{n: getattr(estimator, n) for n in names})
     state = TrainingState.start(
         objective,
         estimator.optimizer,
@@ -252,6 +259,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
         proxy_learning_rate=estimator.learning_rate if proxy_rate is None else proxy_rate,
         weight_decay=estimator.weight_decay,
     )
+    state.probe = Probe(objective, task.rows.X)
+    check_start(objective, state.probe, min(batches.batch_size, len(task.rows.y)))
     return state, batches
 
 

@@ -42,7 +42,7 @@ class Layout:
         ValueError
             If the shape is not that of an image, or leaves the channels open.
         """
-        if len(self.shape) == 2:
+        if len(self.shape) == 2 and 0 not in self.shape:
             return None
         if len(self.shape) != 3 or 0 in self.shape:
             raise ValueError(

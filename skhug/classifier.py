@@ -20,11 +20,12 @@ from skhug._calibration import (
 )
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._inference import device_of, embed, embed_blocks, join
+from skhug._inference import device_of, embed, join
 from skhug._nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
 from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
+from skhug._soundness import sound_blocks
 from skhug._validation import check_rows
 
 
@@ -164,14 +165,14 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     def _of_cosines(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         """Join what a function makes of the cosines (block, n_classes)."""
         X, proxies = self._checked(X)
-        embeddings = embed_blocks(self.module_, X)
+        embeddings = sound_blocks(self.module_, X)
         parts = (part for z in embeddings for part in row_blocks(z, len(proxies)))
         return join((function(part @ proxies.T) for part in parts), len(X))
 
     def _nearest(self, X: Any, pick: Callable[[tuple[Tensor, Tensor]], Tensor]) -> np.ndarray:
         """Join what is picked of the nearest proxy's (cosine, index)."""
         X, proxies = self._checked(X)
-        embeddings = embed_blocks(self.module_, X)
+        embeddings = sound_blocks(self.module_, X)
         return join((pick(nearest(z, proxies)) for z in embeddings), len(X))
 
     def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.pipeline import Pipeline
+from torch.utils.data import DataLoader, Dataset
 
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
@@ -138,7 +139,18 @@ class StackedSearchCV(GridSearchCV):
         Returns
         -------
         self : StackedSearchCV
+
+        Raises
+        ------
+        TypeError
+            If ``X`` is a torch data set: a search cuts rows and labels into folds.
         """
+        if isinstance(X, Dataset | DataLoader):
+            raise TypeError(
+                f"X is a {type(X).__name__}, and a search cuts rows and labels into folds by "
+                "index: pass X and y as arrays, for instance memory maps where they are large, or "
+                "fit the estimator itself on the data set."
+            )
         self._params = params  # scikit-learn does not hand them to _run_search
         if isinstance(self.cv, Iterator):  # read once, and asked for folds twice
             self.cv = list(self.cv)

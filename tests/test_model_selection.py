@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.utils.data import DataLoader, TensorDataset
 
 from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder, _ahead, _fitting
 from skhug._ahead import Ahead, asked_first
@@ -321,3 +322,10 @@ def test_tracked_measures_are_there_when_a_fold_is_scored(iris):
         error_score="raise",
     )
     assert np.isfinite(search.fit(*iris).best_score_)
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, DataLoader])
+def test_a_data_set_cannot_be_cut_into_folds(wrap):
+    data = TensorDataset(torch.zeros(8, 2), torch.arange(8) % 2)
+    with pytest.raises(TypeError, match="pass X and y as arrays"):
+        StackedSearchCV(HUGClassifier(), {"beta": [1.0]}).fit(wrap(data))
