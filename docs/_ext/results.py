@@ -1,0 +1,129 @@
+"""Pages' fragments from the benchmarks: method, table, standing and command, none typed by hand.
+
+Figures come from ``benchmarks/results/*.json``, method and command from the docstring of the
+benchmark that wrote them. What has not been measured says so, and no page fails to build.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tables import TABLES, Table, cell, generic, is_cell
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+# Results whose file is written by a benchmark of another name.
+_WRITTEN_BY = {"images_quick": "images"}
+
+
+def write_tables(folder: Path) -> None:
+    """Write a fragment for every benchmark with a table of its own, and one for all others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        _write(folder / f"{name}.md", _fragment(name))
+    _write(folder / "questions.md", _questions())
+
+
+def figures() -> dict[str, Any]:
+    """Return the measured figures for use in a sentence: ``{{ mnist["row"].accuracy }}``."""
+    return {name: _strings(_load(name) or {}) for name in TABLES}
+
+
+class Figures(dict):
+    """Figures by name; what is missing at any depth reads "not measured"."""
+
+    def __missing__(self, key: str) -> Figures:
+        return Figures()
+
+    def __str__(self) -> str:
+        return "not measured"
+
+
+def _strings(results: dict) -> Figures:
+    shown = Figures()
+    for key, value in results.items():
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            value = value[0]  # a ratio beside its bar
+        if is_cell(value):
+            shown[key] = cell(value)
+        elif isinstance(value, dict):
+            shown[key] = _strings(value)
+    return shown
+
+
+def _load(name: str) -> dict | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()).get("results") if path.exists() else None
+
+
+def _fragment(name: str) -> str:
+    method, command = _described(_WRITTEN_BY.get(name, name))
+    results = _load(name)
+    if results is None:
+        return f"Not measured yet; the command would be\n\n```bash\n{command}\n```\n"
+    parts = [method]
+    for table in TABLES[name](results):
+        parts += [_markdown(table), table.note]
+    parts += [f"```bash\n{command}\n```", _setup(name)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _described(script: str) -> tuple[str, str]:
+    """Return a benchmark's method and its command, from its docstring."""
+    text = ast.get_docstring(ast.parse((BENCHMARKS / f"{script}.py").read_text())) or ""
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    prose = [line for line in text.splitlines() if not line.startswith("    ")]
+    method = re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).replace("``", "`").strip()
+    return re.sub(r":(\n\n|\Z)", r".\1", method), "\n".join(commands)
+
+
+def _setup(name: str) -> str:
+    setup = json.loads((RESULTS / f"{name}.json").read_text()).get("setup", {})
+    return "Measured with " + ", ".join(f"{key} {value}" for key, value in setup.items()) + "."
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"**{table.title}**\n\n{body}" if table.title else body
+
+
+# --- questions: files evidence_<question>.md and .json, whoever writes them -----------------
+
+
+def _questions() -> str:
+    names = sorted({path.stem for path in RESULTS.glob("evidence_*") if path.suffix in READERS})
+    return "\n\n".join(_question(name) for name in names) + "\n" if names else ""
+
+
+def _question(name: str) -> str:
+    path = next(RESULTS / f"{name}{s}" for s in READERS if (RESULTS / f"{name}{s}").exists())
+    text = READERS[path.suffix](path)
+    if not text.startswith("### "):
+        title = name.removeprefix("evidence_").replace("_", " ").capitalize()
+        text = f"### {title}\n\n{text}"
+    return text
+
+
+def _read_markdown(path: Path) -> str:
+    """Return a page with its headings moved below this site's."""
+    return re.sub(
+        r"^(#+) ", lambda found: "#" * max(3, len(found[1]) + 2) + " ", path.read_text(), flags=re.M
+    ).strip()
+
+
+def _read_json(path: Path) -> str:
+    content = json.loads(path.read_text())
+    return "\n\n".join(_markdown(table) for table in generic(content.get("results", content)))
+
+
+READERS = {".md": _read_markdown, ".json": _read_json}
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:  # an unchanged page is not read anew
+        path.write_text(text)
