@@ -47,6 +47,8 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(sklearn|torch|numpy|matplotlib)\..*")]
 exclude_patterns = ["_build", "generated/examples", "generated/tables", "generated/*.md"]
 templates_path = ["_templates"]
+smartquotes = False  # quotes are code more often than speech
+toc_object_entries_show_parents = "hide"
 
 # --- pages written in Markdown -----------------------------------------------------------
 
@@ -88,6 +90,7 @@ warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 html_theme = "pydata_sphinx_theme"
 html_math_renderer = "mathml"
 html_title = "skhug"
+html_context = {"default_mode": "auto"}
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["skhug.css"]

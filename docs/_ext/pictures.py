@@ -21,7 +21,7 @@ def draw_pictures(folder: Path) -> None:
     """Draw all of them into a folder."""
     for name, draw in PICTURES.items():
         figure = draw()
-        figure.savefig(folder / f"{name}.png", dpi=110)
+        figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
         plt.close(figure)
 
 

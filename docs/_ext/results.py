@@ -21,11 +21,12 @@ _WRITTEN_BY = {"images_quick": "images"}
 
 
 def write_tables(folder: Path) -> None:
-    """Write a fragment for every benchmark with a table of its own, and one for all others."""
+    """Write a fragment for each known benchmark, one for the questions and one for all others."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         _write(folder / f"{name}.md", _fragment(name))
     _write(folder / "questions.md", _questions())
+    _write(folder / "others.md", _others())
 
 
 def figures() -> dict[str, Any]:
@@ -40,7 +41,7 @@ class Figures(dict):
         return Figures()
 
     def __str__(self) -> str:
-        return "not measured"
+        return super().__str__() if self else "not measured"
 
 
 def _strings(results: dict) -> Figures:
@@ -92,28 +93,31 @@ def _markdown(table: Table) -> str:
     return f"**{table.title}**\n\n{body}" if table.title else body
 
 
-# --- questions: files evidence_<question>.md and .json, whoever writes them -----------------
+# --- questions: evidence_<question>.md and .json; a quick run counts until there is a full one
 
 
 def _questions() -> str:
-    names = sorted({path.stem for path in RESULTS.glob("evidence_*") if path.suffix in READERS})
-    return "\n\n".join(_question(name) for name in names) + "\n" if names else ""
+    found = {path.stem for path in RESULTS.glob("evidence_*") if path.suffix in READERS}
+    names = [n for n in sorted(found) if n.removesuffix("_quick") not in found - {n}]
+    return "\n\n".join(map(_question, names) if names else ["None is answered yet."]) + "\n"
 
 
 def _question(name: str) -> str:
-    path = next(RESULTS / f"{name}{s}" for s in READERS if (RESULTS / f"{name}{s}").exists())
-    text = READERS[path.suffix](path)
-    if not text.startswith("### "):
-        title = name.removeprefix("evidence_").replace("_", " ").capitalize()
-        text = f"### {title}\n\n{text}"
-    return text
+    question = name.removeprefix("evidence_").removesuffix("_quick")
+    title = question.replace("_", " ").capitalize() + ", quick run" * name.endswith("_quick")
+    path = next(p for p in (RESULTS / f"{name}{suffix}" for suffix in READERS) if p.exists())
+    parts = [f"### {title}", READERS[path.suffix](path)]
+    script = BENCHMARKS / "evidence" / f"{question}.py"
+    if script.exists():
+        command = f"python benchmarks/evidence --data DIR --only {question}"
+        parts.insert(1, _described(f"evidence/{question}")[0])
+        parts.append(f"```bash\n{command}{' --quick' * name.endswith('_quick')}\n```")
+    return "\n\n".join(parts)
 
 
 def _read_markdown(path: Path) -> str:
-    """Return a page with its headings moved below this site's."""
-    return re.sub(
-        r"^(#+) ", lambda found: "#" * max(3, len(found[1]) + 2) + " ", path.read_text(), flags=re.M
-    ).strip()
+    """Return a page with its headings below those of a question."""
+    return re.sub(r"^#+ ", "#### ", path.read_text(), flags=re.M).strip()
 
 
 def _read_json(path: Path) -> str:
@@ -122,6 +126,22 @@ def _read_json(path: Path) -> str:
 
 
 READERS = {".md": _read_markdown, ".json": _read_json}
+
+
+# --- results of other benchmarks, of a form that is not known here --------------------------
+
+
+def _others() -> str:
+    names = [p.stem for p in sorted(RESULTS.glob("*.json")) if not p.stem.startswith("evidence_")]
+    return "\n\n".join(_other(name) for name in names if name not in TABLES) + "\n"
+
+
+def _other(name: str) -> str:
+    parts = [f"### {name.replace('_', ' ').capitalize()}", _read_json(RESULTS / f"{name}.json")]
+    if (BENCHMARKS / f"{name}.py").exists():
+        method, command = _described(name)
+        parts = [parts[0], method, parts[1], f"```bash\n{command}\n```"]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _write(path: Path, text: str) -> None:

@@ -66,8 +66,10 @@ def write_spheres(folder: Path) -> None:
 
 
 def _key() -> str:
-    own = Path(__file__).parent
-    sources = sorted([*Path(skhug.__file__).parent.glob("*.py"), *own.glob("*.py")])
+    own = [
+        Path(__file__).with_name(f"{name}.py") for name in ("arrangements", "pictures", "spheres")
+    ]
+    sources = [*sorted(Path(skhug.__file__).parent.glob("*.py")), *own]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

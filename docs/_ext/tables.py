@@ -45,7 +45,7 @@ def standing(cells: dict[str, dict], ours: Callable[[str], bool], measure: str) 
     Level is a difference of at most two standard errors; of single runs nothing is said.
     """
     if any(value["standard_error"] is None for value in cells.values()):
-        return "Single runs: no verdict."
+        return "- Single runs: no verdict."
     best = max(filter(ours, cells), key=lambda name: cells[name]["mean"])
     groups: dict[str, list[str]] = {"behind": [], "level with": [], "ahead of": []}
     for name, peer in cells.items():
@@ -56,7 +56,7 @@ def standing(cells: dict[str, dict], ours: Callable[[str], bool], measure: str) 
         level = abs(difference) <= 2 * error
         groups["level with" if level else "ahead of" if difference > 0 else "behind"].append(name)
     said = ", ".join(f"*{word}* {_listed(names)}" for word, names in groups.items() if names)
-    return f"{measure}: our best (*{best}*) is {said}."
+    return f"- {measure[0].upper()}{measure[1:]}: our best (*{best}*) is {said}."
 
 
 def _listed(names: list[str]) -> str:
@@ -101,7 +101,7 @@ def _mnist(results: dict) -> list[Table]:
         said = [
             standing({n: _signed(r[m], m) for n, r in own.items()}, _is_hug, m) for m in measures
         ]
-        tables.append(Table(["model", *measures], rows, f"Labels: {labels}", " ".join(said)))
+        tables.append(Table(["model", *measures], rows, f"Labels: {labels}", "\n".join(said)))
     return tables
 
 
@@ -114,7 +114,7 @@ def _retrieval(results: dict) -> list[Table]:
     measures = ["Recall@1", "MAP@R"]
     rows = [[name, *(cell(row[m], 3) for m in measures)] for name, row in results.items()]
     said = [standing({n: r[m] for n, r in results.items()}, _is_hug, m) for m in measures]
-    return [Table(["loss", *measures], rows, note=" ".join(said))]
+    return [Table(["loss", *measures], rows, note="\n".join(said))]
 
 
 def _images_quick(results: dict) -> list[Table]:
@@ -125,7 +125,7 @@ def _images_quick(results: dict) -> list[Table]:
         note = standing({n: r["accuracy"] for n, r in losses.items()}, _is_hug, "accuracy")
         if "epoch" in values:
             ratio = cell(values["epoch"]["ratio"])
-            note += f" An epoch takes {ratio} times that of the bare loop."
+            note += f"\n- An epoch takes {ratio} times that of the bare loop."
         tables.append(Table(["loss", "accuracy"], rows, data, note))
     return tables
 
