@@ -73,7 +73,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"/(quickstart|plot_\w+)\.py$",
     "ignore_pattern": r"pictures\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery.QuickstartFirst",
     "doc_module": ("skhug",),
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,

@@ -24,7 +24,7 @@ def _inline(translator: Any, node: math) -> None:
 
 
 def _block(translator: Any, node: math_block) -> None:
-    translator.body.append(f'<div class="math">{_converted(node, as_block=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{_converted(node, as_block=True)}</div>\n')
     raise SkipNode
 
 
