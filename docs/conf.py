@@ -14,7 +14,7 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 
 from reference import own_methods  # noqa: E402
-from results import figures, write_tables  # noqa: E402
+from result_pages import figures, write_tables  # noqa: E402
 from spheres import write_spheres  # noqa: E402
 
 import skhug  # noqa: E402

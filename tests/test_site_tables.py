@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-results = pytest.importorskip("results")
-tables = pytest.importorskip("tables")
+import result_pages as results  # noqa: E402
+import result_tables as tables  # noqa: E402
 
 
 @pytest.fixture

@@ -66,10 +66,8 @@ def test_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_of_a_page_lead_somewhere(page):
-    if page.parent == ROOT / "docs" or page.parent.parent == ROOT / "docs":
-        built = ("auto_examples", "generated")
-    else:
-        built = ()
+    # What only a build makes; Sphinx treats a link there that leads nowhere as an error.
+    built = () if page.parent == ROOT else ("auto_examples", "generated")
     links = [a or b for a, b in LINK.findall(FENCE.sub("", page.read_text()))]
     relative = [link for link in links if not re.match(r"[a-z]+:", link)]
     missing = [

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tables import TABLES, Table, cell, generic, is_cell
+from result_tables import TABLES, Table, cell, generic, is_cell
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
