@@ -94,8 +94,8 @@ class BareLoop:
     def outputs(self, X):
         """Return the network's outputs for raw images, in float32."""
         on_gpu = self.device.type == "cuda"
-        form = torch.channels_last if on_gpu else torch.contiguous_format
-        X = (X.to(torch.float32, memory_format=form) - self.mean) * self.inverse_std
+        X = X.to(torch.float32, memory_format=torch.channels_last)
+        X = (X - self.mean) * self.inverse_std
         with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu and self.net.training):
             return self.net(X).float()
 

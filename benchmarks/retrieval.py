@@ -4,7 +4,7 @@ Omniglot: 154 characters of five alphabets to train on, 88 of three others to se
 network, batches of 128, optimizer, cosine schedule and 15 epochs for every loss; its own settings
 are chosen on two of the five alphabets, held out of training: first the loss's four, then the
 learning rate and the weight decay beside them, six trials for each loss. The test alphabets are
-searched once, with three seeds. Two processes take some 40 minutes; ``--cache`` makes a run that
+searched once, with three seeds. Two processes take about an hour; ``--cache`` makes a run that
 was interrupted go on:
 
     pip install pytorch-metric-learning
@@ -34,6 +34,7 @@ HELD_OUT = ("Balinese", "Early_Aramaic")
 TEST = ("Greek", "Japanese_(katakana)", "Tagalog")
 COMPONENTS, BATCH, EPOCHS, SEEDS = 64, 128, 15, (0, 1, 2)
 PROXY_RATE = 0.02
+NETWORK = ConvNet((32, 64, 128, 128), n_pools=2, readout="average")
 # (learning rate, weight decay); the first is that of the losses' own trials.
 RATES = [(5e-3, 0.1), (2e-3, 0.1), (5e-3, 1.0)]
 
@@ -54,7 +55,7 @@ def hug(
     setting = {"proxies": Learned(attached=True, learning_rate=PROXY_RATE), **setting}
     repulsion = setting.pop("repulsion")
     model = HUGEmbedder(
-        ConvNet(),
+        NETWORK,
         n_components=COMPONENTS,
         uniformity=MHE(repulsion=repulsion),
         learning_rate=rate,
@@ -75,10 +76,11 @@ def peer(make: Callable[[int, dict], torch.nn.Module], balanced: bool) -> Callab
         mean, scale = X.mean(), X.std()
 
         def prepare(X):
-            return (torch.from_numpy(X[:, None]).float() - mean) / scale
+            X = torch.from_numpy(X[:, None]).to(torch.float32, memory_format=torch.channels_last)
+            return (X - mean) / scale
 
         rows, labels = prepare(X), torch.from_numpy(np.unique(y, return_inverse=True)[1])
-        net = ConvNet().build((1, 28, 28), COMPONENTS)
+        net = NETWORK.build((1, 28, 28), COMPONENTS)
         loss = make(int(labels.max()) + 1, setting)
         segments = flatten(
             [(p, rate, decay if p.ndim > 1 else 0.0) for p in net.parameters()]
@@ -172,12 +174,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with omniglot.npz")
     parser.add_argument("--cache", type=Path, help="folder that keeps finished trials")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     arguments = parser.parse_args()
     run = Memory(arguments.cache, verbose=0).cache(trial, ignore=["folder"])
     tuned_on = tuple(name for name in TRAIN if name not in HELD_OUT)
 
     def run_all(jobs):
-        return Parallel(n_jobs=2)(delayed(run)(arguments.data, *job) for job in jobs)
+        return Parallel(n_jobs=arguments.jobs)(delayed(run)(arguments.data, *job) for job in jobs)
 
     def tune(chosen):
         """Return the best of each loss's candidates, by MAP@R on the held-out alphabets."""

@@ -35,7 +35,7 @@ def load(folder):
         X, y = load_digits(return_X_y=True)
         return X, y, y, [[digit] for digit in range(10)] + [[7, 8, 9]]
     with np.load(folder / "omniglot.npz") as file:
-        X, y = file["X"].reshape(len(file["y"]), -1).astype(np.float32), file["y"]
+        X, y = file["X"], file["y"]  # images: the encoder is a ConvNet
         return X, y, file["alphabet_names"][file["alphabet"]], [UNSEEN_ALPHABETS]
 
 
@@ -51,8 +51,12 @@ def known_scores(model, X_train, X):
         "largest cosine": model.score_samples(X),
         "largest probability": model.predict_proba(X).max(axis=1),
         "nearest embedding": -distance_to_nearest(model.transform(X_train), model.transform(X)),
-        "nearest pixels": -distance_to_nearest(X_train, X),
+        "nearest pixels": -distance_to_nearest(pixels(X_train), pixels(X)),
     }
+
+
+def pixels(X):
+    return X.reshape(len(X), -1).astype(np.float32)
 
 
 def distance_to_nearest(gallery, rows):

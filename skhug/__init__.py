@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from skhug._version import __version__
 
 if TYPE_CHECKING:
+    from skhug.checkpoint import Checkpoint
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
     from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
+    from skhug.persistence import load
     from skhug.proxies import Learned
     from skhug.sampling import BalancedBatches
 
@@ -27,6 +29,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "BalancedBatches",
+    "Checkpoint",
     "ConvNet",
     "HUGClassifier",
     "HUGEmbedder",
@@ -35,6 +38,7 @@ __all__ = [
     "Pretrained",
     "ResNet",
     "__version__",
+    "load",
 ]
 
 _HOMES = {
@@ -52,16 +56,21 @@ _HOMES = {
     "BalancedBatches": "sampling",
     "AdamW": "optimizers",
     "SGD": "optimizers",
+    "Checkpoint": "checkpoint",
+    "load": "persistence",
 }
 _MODULES = (
     "augment",
+    "checkpoint",
     "classifier",
     "embedder",
     "encoders",
+    "export",
     "losses",
     "metrics",
     "model_selection",
     "optimizers",
+    "persistence",
     "plotting",
     "proxies",
     "sampling",

@@ -173,6 +173,8 @@ def _can_wait(request: FitRequest) -> bool:
     return (
         request.task.validation is None
         and not request.continued
+        and not estimator.early_stopping
+        and estimator.checkpoint is None
         and not estimator.verbose
         and not estimator.track
         and not has_callbacks(estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Number
 from typing import Any
 
@@ -30,6 +31,19 @@ def as_points(points: Any, name: str) -> Tensor:
     return points
 
 
+def rescaled(*points: Tensor) -> tuple[Tensor, ...]:
+    """Return points whose squares neither overflow nor vanish, all divided by one power of two.
+
+    Those of an ordinary size, between 1e-9 and 1e9 at most, are returned as they are.
+    """
+    largest = max(max(map(abs, torch.stack(p.aminmax()).tolist())) for p in points)
+    exponent = math.frexp(largest)[1]
+    if largest == 0 or abs(exponent) <= 30:
+        return points
+    half = exponent // 2  # 2^-148 is no float32, and its root is
+    return tuple(p * 2.0**-half * 2.0 ** (half - exponent) for p in points)
+
+
 def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
     """Return n labels of one type, a Tensor where one was passed.
 
@@ -40,15 +54,14 @@ def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
     """
     if not isinstance(labels, Tensor):
         if isinstance(labels, (list, tuple)):  # NumPy would turn [1, "a"] into strings
-            _check_one_kind({_kind_of(label) for label in labels}, name)
+            check_one_kind(labels, name)
         labels = np.asarray(labels)
     if tuple(labels.shape) != (n,):
         raise ValueError(
             f"{name} has shape {tuple(labels.shape)}: pass one label for each of {n} rows."
         )
     if isinstance(labels, np.ndarray):
-        if labels.dtype == object:
-            _check_one_kind({_kind_of(label) for label in labels}, name)
+        check_one_kind(labels, name)
         if (labels != labels).any():
             raise ValueError(f"{name} has NaN: remove those rows.")
     return labels
@@ -62,9 +75,10 @@ def as_weights(sample_weight: Any, n: int, device: torch.device) -> Tensor:
     if not isinstance(sample_weight, Tensor):
         sample_weight = np.array(sample_weight, dtype=np.float64)
     weight = torch.as_tensor(sample_weight, dtype=dtype, device=device)
-    if weight.shape != (n,) or not (weight >= 0).all():
+    if weight.shape != (n,) or not ((weight >= 0) & weight.isfinite()).all():
         raise ValueError(f"sample_weight must be {n} non-negative numbers, one for each query.")
-    return weight
+    largest = weight.max()
+    return weight / largest if largest > 0 else weight  # sums of 1e308 overflow
 
 
 def encode(labels: np.ndarray | Tensor) -> Tensor:
@@ -98,7 +112,17 @@ def _kind_of(label: Any) -> str:
     return "strings" if isinstance(label, str) else f"of type {type(label).__name__}"
 
 
-def _check_one_kind(kinds: set[str], name: str) -> None:
+def check_one_kind(labels: Any, name: str) -> None:
+    """Refuse labels that cannot be sorted, such as numbers and strings.
+
+    Raises
+    ------
+    ValueError
+        With the kinds that are mixed.
+    """
+    if isinstance(labels, np.ndarray) and labels.dtype != object:
+        return
+    kinds = {_kind_of(label) for label in {type(label): label for label in labels}.values()}
     if len(kinds) > 1:
         raise ValueError(
             f"{name} mix {' and '.join(sorted(kinds))}: pass labels of one type, for instance "

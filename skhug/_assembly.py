@@ -17,7 +17,8 @@ from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standa
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
-from skhug.encoders import Encoder, build_body
+from skhug._sphere import unit
+from skhug.encoders import BUILT_IN_ENCODERS, Encoder, build_body
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 
@@ -29,7 +30,7 @@ def class_weights(class_weight: Any, y: np.ndarray, weight: np.ndarray, classes:
     """
     if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
         total = np.bincount(y, weight, len(classes))
-        present = total > 0  # declared classes may have no row yet
+        present = total > 1e-300  # declared classes may have no row yet
         values = np.divide(1, total, out=np.zeros(len(classes)), where=present)
         return values / values[present].mean()
     values = compute_class_weight(class_weight, classes=classes, y=classes[y])
@@ -78,7 +79,7 @@ def build_encoder(
                 f"as Pretrained(module), which gives it a last layer of {n_components} outputs, "
                 "or leave n_components=None."
             )
-    rebuilt = clone(spec) if spec is not None and spec.rebuilds else None
+    rebuilt = clone(spec) if type(spec) in BUILT_IN_ENCODERS else None
     return SphereEncoder(prepare, body, shape, width, rebuilt)
 
 
@@ -144,9 +145,10 @@ def initial_proxies(
             f"proxies has shape {array.shape}: pass one row for each of the {n_classes} classes "
             f"and one column for each of the {n_components} components."
         )
-    if not (np.isfinite(array).all() and np.linalg.norm(array, axis=1).all()):
+    if not (np.isfinite(array).all() and array.any(axis=1).all()):
         raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
-    return torch.as_tensor(array)
+    # Each by its largest number first: squares of 1e-200 or 1e200 are none.
+    return unit(torch.as_tensor(array / np.abs(array).max(axis=1, keepdims=True)))
 
 
 def build_objective(

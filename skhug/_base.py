@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._callbacks import CallbackSupportMixin
-from skhug._data import Rows, split_rows
-from skhug._device import draw_seed
+from skhug._data import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
-from skhug._inference import embed_blocks, fill, join
+from skhug._inference import fill, join
 from skhug._objective import Objective
+from skhug._onnx import OnnxMixin
 from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._saving import save_model
+from skhug._soundness import sound_blocks
 from skhug._sources import Source, open_rows
 from skhug._validation import (
     check_rows,
@@ -30,7 +33,11 @@ from skhug.optimizers import SCHEDULES
 
 
 class _BaseHUG(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    OnnxMixin,
+    BaseEstimator,
 ):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
@@ -58,6 +65,7 @@ class _BaseHUG(
         batch_sampler: Any = None,
         augment: Any = None,
         warm_start: bool = False,
+        checkpoint: Any = None,
         precision: str = "auto",
         compile: bool = False,
         device: Any = "auto",
@@ -85,6 +93,7 @@ class _BaseHUG(
         self.batch_sampler = batch_sampler
         self.augment = augment
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.precision = precision
         self.compile = compile
         self.device = device
@@ -164,10 +173,6 @@ class _BaseHUG(
                 )
             rows = Rows(X, codes, weight)
             validation = self._check_validation(X_val, y_val, classes)
-            if validation is None and self.early_stopping:
-                rows, validation = split_rows(
-                    rows, self.validation_fraction, draw_seed(self.random_state)
-                )
             fitted = fit_rows(
                 self,
                 Task(rows, validation, classes),
@@ -250,6 +255,9 @@ class _BaseHUG(
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return encode_labels(y, classes)
 
+    def _check_scorable(self, y: np.ndarray) -> None:
+        """Refuse validation rows that have no score; before training, not after an epoch."""
+
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         raise NotImplementedError
 
@@ -277,11 +285,12 @@ class _BaseHUG(
         Raises
         ------
         ValueError
-            If ``out`` has another shape or dtype; nothing is written then.
+            If ``out`` has another shape or dtype; nothing is written then. If a user's module
+            gives no finite numbers for a row; what it maps to zero stays zero.
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        blocks = embed_blocks(self.module_, X)
+        blocks = sound_blocks(self.module_, X)
         if out is None:
             return join(blocks, len(X))
         shape, dtype = (len(X), self._n_features_out), self.proxies_.dtype
@@ -310,6 +319,27 @@ class _BaseHUG(
             Unit rows.
         """
         return self.fit(X, y, **fit_params).transform(X)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file that :func:`skhug.load` reads.
+
+        The file is a safetensors file: arrays, and JSON for all else. It holds parameters, fitted
+        attributes and the state of ``partial_fit``, and no code: of an encoder of the user's own
+        the weights alone. ``checkpoint`` belongs to the machine and is left out.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; one that is there is replaced once the new one is written as a whole.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is a function or another object that no file without code can hold.
+        OSError
+            If the file cannot be written; one that was there stays.
+        """
+        save_model(self, path)
 
     @property
     def _n_features_out(self) -> int:

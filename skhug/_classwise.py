@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skhug._arrays import as_labels, as_points, encode
+from skhug._arrays import as_labels, as_points, encode, rescaled
 
 # Elements of the largest temporary: 16 MiB in float64.
 _BLOCK_ELEMENTS = 1 << 21
@@ -35,7 +35,8 @@ class Classwise:
     """
 
     def __init__(self, embeddings: Any, labels: Any, proxies: Any = None) -> None:
-        self.embeddings = as_points(embeddings, "embeddings")
+        # No measure depends on the scale.
+        (self.embeddings,) = rescaled(as_points(embeddings, "embeddings"))
         labels = as_labels(labels, len(self.embeddings), "labels")
         codes = encode(labels).to(self.embeddings.device)
         self.n_classes = int(codes.max()) + 1
@@ -46,7 +47,7 @@ class Classwise:
 
     def _match(self, proxies: Any, labels: Any) -> Tensor:
         """Return the proxies of the classes at hand, in the order of the codes."""
-        proxies = as_points(proxies, "proxies").to(self.embeddings)
+        proxies = rescaled(as_points(proxies, "proxies"))[0].to(self.embeddings)
         if proxies.shape[1] != self.embeddings.shape[1]:
             raise ValueError(
                 f"embeddings have {self.embeddings.shape[1]} components and proxies "

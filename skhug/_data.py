@@ -178,7 +178,9 @@ def epoch_coefficients(
         group = torch.empty_like(rank).index_copy_(0, rank, steps.cumsum(0))
         n_groups = len(y)
     totals = weight.new_zeros(n_groups).index_add_(0, group, weight)
-    # A class counts as present once: each of its rows adds its share.
-    share = weight / totals[group]
-    present = weight.new_zeros(n_batches).index_add_(0, batch, share)
+    # A class counts as present once: each of its rows adds its share. Weights may vanish beside
+    # others, and a batch may then have none.
+    tiny = torch.finfo(weight.dtype).tiny
+    share = weight / totals.clamp_min_(tiny)[group]
+    present = weight.new_zeros(n_batches).index_add_(0, batch, share).clamp_min_(tiny)
     return share * class_weight[y] / present[batch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,21 @@ PRECISIONS = {
 
 # torch's global random state belongs to the process: one fit at a time uses it.
 _PROCESS_LOCK = threading.RLock()
+
+
+def _settle_in_child() -> None:
+    """Make a forked child usable: the threads of its parent stayed behind.
+
+    A loop over several OpenMP threads would wait for them for ever, and so would a fit for one
+    of them that held the lock.
+    """
+    global _PROCESS_LOCK
+    _PROCESS_LOCK = threading.RLock()
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_settle_in_child)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -15,7 +15,7 @@ from torch import Tensor
 from skhug import _assembly as assembly
 from skhug._callbacks import EpochCallbacks
 from skhug._capture import acceleration
-from skhug._data import Batches, Rows
+from skhug._data import Batches, Rows, split_rows
 from skhug._device import (
     FLOPS_A_FUNCTION,
     draw_seed,
@@ -33,6 +33,8 @@ from skhug._monitor import Monitor
 from skhug._objective import Objective
 from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
 from skhug._placement import place_rows
+from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
+from skhug._soundness import Probe, check_numbers, check_start
 from skhug._tracking import make_tracker
 from skhug._training import Patience, TrainingState, train
 from skhug.optimizers import SCHEDULES
@@ -75,11 +77,43 @@ def fit_rows(
     fitted = trained_elsewhere.get()(request)
     if fitted is not None:
         return fitted
-    seed = draw_seed(estimator.random_state)
-    with seeded(seed, resolve_device(estimator.device)):
-        state, batches, max_epochs = _begin(request, seed)
-        _run(estimator, task, state, batches, max_epochs, schedule)
-    return finish_fit(request, state)
+    with make_keeper(estimator, *task, continued) as keeper:
+        saved = keeper.load()
+        request, seed = _drawn(request, keeper.seeds)
+        with seeded(seed, resolve_device(estimator.device)):
+            state, batches, max_epochs = _begin(request, seed)
+            patience = _patience(estimator)
+            if saved is not None:
+                restore(saved, state, patience)
+                if estimator.verbose:
+                    print(f"going on after epoch {state.epoch}, from {keeper.path}")
+            ended = _run(request, state, batches, max_epochs, patience, keeper)
+        fitted = finish_fit(request, state)
+        keeper.done = ended
+    return fitted
+
+
+def _drawn(request: FitRequest, seeds: list[int]) -> tuple[FitRequest, int]:
+    """Set rows aside for early stopping; return the request and the seed of the training.
+
+    ``seeds`` are those of an interrupted fit, or receive those that are drawn.
+    """
+    estimator, task = request.estimator, request.task
+    splits = task.validation is None and estimator.early_stopping
+    drawn = [draw_seed(estimator.random_state) for _ in range(1 + splits)]
+    seeds[:] = seeds or drawn
+    if splits:
+        rows, held_out = split_rows(task.rows, estimator.validation_fraction, seeds[0])
+        request = request._replace(task=task._replace(rows=rows, validation=held_out))
+    if request.task.validation is not None:
+        estimator._check_scorable(request.task.validation.y)
+    return request, seeds[-1]
+
+
+def _patience(estimator: Any) -> Patience | None:
+    if not estimator.early_stopping:
+        return None
+    return Patience(estimator.n_iter_no_change, estimator.tol)
 
 
 def begin_fit(request: FitRequest) -> tuple[TrainingState, Batches, int]:
@@ -112,38 +146,44 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
     """
     progress = getattr(estimator, "_progress", None)
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
+    request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"])
     with seeded(seed, resolve_device(estimator.device)):
         state, batches = _start(estimator, task, seed, continued)
         if progress is not None:
             state.resume(progress)
-        _run(estimator, task, state, batches, state.epoch + 1, SCHEDULES["constant"])
-    progress = {**state.progress(), "seed": seed}
+        before = state.epoch
+        _run(request, state, batches, before + 1, None, NoKeeper())
+    if state.epoch > before:  # else it diverged, and so did the optimizer's state
+        progress = {**state.progress(), "seed": seed}
     state.release()
     return {**_fitted_attributes(estimator, task, state), "_progress": progress}
 
 
 def _run(
-    estimator: Any,
-    task: Task,
+    request: FitRequest,
     state: TrainingState,
     batches: Batches,
     max_epochs: int,
-    schedule: Callable[[float], float],
-) -> None:
-    monitor = _monitor(estimator, task, state, max_epochs)
+    patience: Patience | None,
+    keeper: Keeper | NoKeeper,
+) -> bool:
+    """Train; return whether training came to its end, and was not interrupted."""
+    estimator, task = request.estimator, request.task
+    monitor = _monitor(estimator, task, state, max_epochs, patience, keeper)
     flops = assembly.step_flops(state.objective, batches.batch_size)
     device = batches.class_weight.device
     with threads_for(flops, device), tf32_for(estimator.precision, device):
-        train(
+        ended = train(
             state,
             batches,
             max_epochs=max_epochs,
-            schedule=schedule,
+            schedule=request.schedule,
             begin_epoch=monitor.callbacks.begin_epoch,
             end_epoch=monitor.end_epoch,
             accelerate=acceleration(state, flops),
         )
     monitor.end_fit(state)
+    return ended
 
 
 def _objective(estimator: Any, task: Task, seed: int, continued: bool) -> Objective:
@@ -209,6 +249,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
     batches = _batches(estimator, task, objective)
     objective.train_through(_training_body(estimator, objective, batches.batch_size))
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)
+    names = ("alpha", "beta", "learning_rate", "weight_decay")
+    check_numbers(objective.proxies.dtype, **{n: getattr(estimator, n) for n in names})
     state = TrainingState.start(
         objective,
         estimator.optimizer,
@@ -217,6 +259,8 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
         proxy_learning_rate=estimator.learning_rate if proxy_rate is None else proxy_rate,
         weight_decay=estimator.weight_decay,
     )
+    state.probe = Probe(objective, task.rows.X)
+    check_start(objective, state.probe, min(batches.batch_size, len(task.rows.y)))
     return state, batches
 
 
@@ -236,7 +280,14 @@ def _training_body(
     return forward
 
 
-def _monitor(estimator: Any, task: Task, state: TrainingState, max_epochs: int) -> Monitor:
+def _monitor(
+    estimator: Any,
+    task: Task,
+    state: TrainingState,
+    max_epochs: int,
+    patience: Patience | None,
+    keeper: Keeper | NoKeeper,
+) -> Monitor:
     rows, validation, classes = task
     objective, score = state.objective, None
     if validation is not None:
@@ -258,8 +309,9 @@ def _monitor(estimator: Any, task: Task, state: TrainingState, max_epochs: int) 
         lambda: copy.deepcopy(_fitted_attributes(estimator, task, state)),
         score,
         make_tracker(estimator.track, objective, rows),
-        Patience(estimator.n_iter_no_change, estimator.tol) if estimator.early_stopping else None,
+        patience,
         bool(estimator.verbose),
+        keeper.end_epoch,
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from skhug._classwise import Classwise, row_blocks
 from skhug._optima import optimal_energy, optimal_separation
+from skhug._sphere import unit
 from skhug.losses import within_class_energy
 from skhug.uniformity import hyperspherical_energy, separation
 
@@ -49,7 +49,7 @@ def equinorm(x: Classwise) -> float:
 
 def equiangularity(x: Classwise) -> float:
     """Spread of the centred class means' cosines around their own mean."""
-    direction = F.normalize(x.centred, dim=1)
+    direction = unit(x.centred)
     mean = (float(direction.sum(0).square().sum()) - x.n_classes) / _pairs(x)
     return math.sqrt(_over_pairs(direction, lambda cos: (cos - mean).square()) / _pairs(x))
 
@@ -57,7 +57,7 @@ def equiangularity(x: Classwise) -> float:
 def maximal_angle(x: Classwise) -> float:
     """Mean distance of the centred class means' cosines from ``-1 / (C - 1)``."""
     ideal = -1 / (x.n_classes - 1)
-    direction = F.normalize(x.centred, dim=1)
+    direction = unit(x.centred)
     return _over_pairs(direction, lambda cos: (cos - ideal).abs()) / _pairs(x)
 
 
@@ -81,7 +81,7 @@ def self_duality(x: Classwise) -> float:
 
 def ncc_agreement(x: Classwise) -> float:
     """Share of rows whose nearest class mean and nearest proxy are of one class."""
-    proxies, means = F.normalize(_proxies(x), dim=1), x.means.to(x.embeddings)
+    proxies, means = unit(_proxies(x)), x.means.to(x.embeddings)
     half_squared = means.square().sum(1) / 2
     agreed = 0
     for rows in x.blocks(x.n_classes):
@@ -93,7 +93,7 @@ def ncc_agreement(x: Classwise) -> float:
 
 def energy(x: Classwise, s: float = ENERGY) -> float:
     """Hyperspherical energy a class of the class means."""
-    return float(hyperspherical_energy(x.means, s))
+    return float(hyperspherical_energy(unit(x.means), s))
 
 
 def smallest_distance(x: Classwise) -> float:
@@ -109,7 +109,7 @@ def uniformity_between(x: Classwise, s: float = ENERGY) -> float:
 def uniformity_within(x: Classwise, s: float = WITHIN) -> float:
     """Mean over classes of the mean of ``||z_i - w_y||^-s``."""
     ones = torch.ones_like(x.embeddings[:, 0])  # their dtype is that of the coefficients
-    return float(within_class_energy(x.embeddings, x.codes, _centres(x), s, ones))
+    return float(within_class_energy(unit(x.embeddings), x.codes, _centres(x), s, ones))
 
 
 def uniformity_gap(x: Classwise, s: float = ENERGY, s_within: float = WITHIN) -> float:
@@ -178,7 +178,7 @@ def _over_pairs(direction: Tensor, value: Callable[[Tensor], Tensor]) -> float:
 
 
 def _centres(x: Classwise) -> Tensor:
-    return x.means.to(x.embeddings) if x.proxies is None else x.proxies
+    return unit(x.means.to(x.embeddings) if x.proxies is None else x.proxies)
 
 
 def _proxies(x: Classwise) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from skhug import _geometry as geometry
-from skhug._arrays import as_points
+from skhug._arrays import as_points, rescaled
 from skhug._classwise import Classwise
 from skhug._docs import documented
+from skhug._sphere import unit
 from skhug.losses import hyperspherical_energy as energy_of
 from skhug.losses import separation as separation_of
 
@@ -63,7 +64,7 @@ def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
     >>> hyperspherical_energy([[1.0, 0.0], [-1.0, 0.0]])
     0.25
     """
-    return float(energy_of(as_points(points, "points"), s))
+    return float(energy_of(unit(*rescaled(as_points(points, "points"))), s))
 
 
 @_documented
@@ -91,7 +92,7 @@ def separation(points: Any) -> float:
     >>> separation([[1.0, 0.0], [-1.0, 0.0]])
     2.0
     """
-    return float(separation_of(as_points(points, "points")))
+    return float(separation_of(*rescaled(as_points(points, "points"))))
 
 
 @_documented

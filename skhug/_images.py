@@ -42,7 +42,7 @@ class Layout:
         ValueError
             If the shape is not that of an image, or leaves the channels open.
         """
-        if len(self.shape) == 2:
+        if len(self.shape) == 2 and 0 not in self.shape:
             return None
         if len(self.shape) != 3 or 0 in self.shape:
             raise ValueError(
@@ -69,7 +69,7 @@ class Layout:
 
     def to_channels_first(self, X: Any) -> Any:
         """Return images, an array or a tensor of any row shape, as a view of (n, C, H, W)."""
-        X = X.reshape(len(X), *self.shape)
+        X = X.reshape(X.shape[0], *self.shape)  # len() would fix the batch in an exported graph
         if self.channel_axis is None:
             return X[:, None]
         return X if self.channel_axis == 0 else X.swapaxes(1, 3).swapaxes(2, 3)

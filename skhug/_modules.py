@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skhug._heads import FineTuned
 from skhug._images import Layout
+from skhug._sphere import unit
 
 __all__ = ["Cast", "NormalizeImages", "Prepare", "SphereEncoder", "Standardize"]
+
+# Units from the centre beyond which all is equally far: its square is finite in float32.
+_FAR = 1e15
 
 
 class Prepare(nn.Module):
@@ -77,6 +80,12 @@ class Standardize(Prepare):
         super().__init__(dtype)
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_scale", inverse_scale)
+        # Statistics of features of a scale like 1e50 are none in float32.
+        narrow = (statistic.float() for statistic in (centre, inverse_scale))
+        self.narrows = all(
+            bool((there.isfinite() & (there.bool() == here.bool())).all())
+            for there, here in zip(narrow, (centre, inverse_scale), strict=True)
+        )
         # A block stays in a core's cache, and is large enough for products at full speed.
         self.block_rows = min(2048, max(256, (1 << 18) // max(len(centre), 1)))
 
@@ -85,13 +94,13 @@ class Standardize(Prepare):
         return {"centre": self.centre, "inverse_scale": self.inverse_scale}
 
     def normalize(self, X: Tensor) -> Tensor:
-        """Return standardised features in the dtype of the computation."""
+        """Return standardised features in the dtype of the computation, finite for any input."""
         centre, inverse_scale = self.centre, self.inverse_scale
         if X.dtype == torch.uint8:
             X = X.float()
-        if X.dtype == torch.float32:  # its differences are exact enough in float32
+        if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
-        z = (X - centre).mul_(inverse_scale).to(self.dtype)
+        z = (X - centre).mul_(inverse_scale).to(self.dtype).clamp_(-_FAR, _FAR)
         return z * torch.addcmul(z.new_ones(()), z, z, value=self.limit**-2).rsqrt_()
 
 
@@ -142,13 +151,12 @@ class NormalizeImages(Prepare):
         return self.layout.to_channels_first(X)
 
     def normalize(self, X: Tensor) -> Tensor:
-        """Return normalised images; on CUDA with the channels last in memory.
+        """Return normalised images with the channels last in memory.
 
-        Convolutions keep the memory format of their input. On a GPU tensor cores want the
-        channels last; on a CPU it made no difference.
+        Convolutions keep the memory format of their input, and both a GPU's tensor cores and a
+        CPU's kernels are faster with the channels last.
         """
-        form = torch.channels_last if X.is_cuda else torch.contiguous_format
-        X = X.to(self.dtype, memory_format=form)
+        X = X.to(self.dtype, memory_format=torch.channels_last)
         return (X - self.mean[:, None, None]) * self.inverse_std[:, None, None]
 
 
@@ -169,7 +177,7 @@ class SphereEncoder(nn.Module):
     n_components : int
         Dimension of the embedding.
     spec : Encoder or None
-        What built the body and builds it again from weights; None for a user's module.
+        The built-in encoder that built the body and builds it again from weights, else None.
     """
 
     def __init__(
@@ -189,7 +197,7 @@ class SphereEncoder(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return unit embeddings of raw rows."""
-        return F.normalize(self.body(self.prepare(X)), dim=1)
+        return unit(self.body(self.prepare(X)))
 
     def learning_rates(self, default: float) -> Iterator[tuple[nn.Parameter, float]]:
         """Yield every parameter with its learning rate."""

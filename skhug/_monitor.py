@@ -28,6 +28,8 @@ class Monitor:
         Early stopping on that score.
     verbose : bool
         Whether to print a line an epoch.
+    keep : callable
+        Takes the state and the patience, to write them to disk.
     """
 
     callbacks: EpochCallbacks
@@ -36,6 +38,7 @@ class Monitor:
     track: Callable[[], dict[str, float]]
     patience: Patience | None
     verbose: bool
+    keep: Callable[[TrainingState, Patience | None], None]
 
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
@@ -47,7 +50,10 @@ class Monitor:
                 stop = self.patience.update(row["validation_score"], state)
         if self.verbose:
             print(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
-        return self.callbacks.end_epoch(self.fitted) or stop
+        stop = self.callbacks.end_epoch(self.fitted) or stop
+        if not stop:
+            self.keep(state, self.patience)
+        return stop
 
     def end_fit(self, state: TrainingState) -> None:
         """Put the best weights back and tell the callbacks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["nearest", "row_blocks"]
+__all__ = ["decision", "nearest", "row_blocks"]
 
 # Rows compared at once, and the cosines that they make with a block of proxies: 4 MiB in float32,
 # which stays in a core's cache.
@@ -53,6 +53,22 @@ def _nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
         best[rows] = top[rows]
         index[rows] = start + cosines.T[rows].argmax(1)
     return best, index
+
+
+def decision(cosines: Tensor) -> Tensor:
+    """Return cosines as scikit-learn's decisions: of two classes one number, above 0 the second.
+
+    Parameters
+    ----------
+    cosines : Tensor of shape (n, n_classes)
+        To the proxies.
+
+    Returns
+    -------
+    decision : Tensor of shape (n, n_classes), or (n,) for two classes
+        For two classes, half of the second's cosine minus the first's.
+    """
+    return cosines if cosines.shape[1] > 2 else (cosines[:, 1] - cosines[:, 0]) / 2
 
 
 def row_blocks(rows: Tensor, n_classes: int) -> tuple[Tensor, ...]:

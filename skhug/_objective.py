@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from skhug._device import free_memory
 from skhug._kernels import find_kernel, halved
 from skhug._modules import SphereEncoder
-from skhug._sphere import widened
+from skhug._sphere import unit, widened
 from skhug._within import within_sum
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.optimizers import Segment
@@ -146,7 +146,7 @@ class Objective(nn.Module):
     @torch.no_grad()
     def unit_proxies(self) -> Tensor:
         """Return the proxies as they are now, on the sphere."""
-        return F.normalize(self.proxies, dim=1)
+        return unit(self.proxies)
 
 
 def _warn_out_of_memory(rows: int, parts: int) -> None:

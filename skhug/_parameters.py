@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from numbers import Integral, Real
 from textwrap import indent
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.base import BaseEstimator
 from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
 from skhug._docs import documented
 from skhug._validation import HasMethods, Interval, StrOptions
+from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
 from skhug.proxies import Learned
@@ -123,6 +125,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "batch_sampler": [HasMethods("bind"), None],
     "augment": [callable, None],
     "warm_start": ["boolean"],
+    "checkpoint": [str, os.PathLike, Checkpoint, None],
     "precision": [StrOptions({"auto", *PRECISIONS})],
     "compile": ["boolean"],
     "device": [str, torch.device],
@@ -204,6 +207,10 @@ augment : callable or None, default=None
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit, with its encoder, precision and
     device.
+checkpoint : str, path or Checkpoint, optional
+    Folder in which an interrupted ``fit`` leaves its state: the same fit started again goes on
+    where it stopped. :class:`~skhug.checkpoint.Checkpoint` says how often it is written and what
+    it costs. ``partial_fit`` needs none: ``save`` between its calls.
 precision : {{"auto", "float32", "bfloat16", "float64"}}, default="auto"
     What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
     input of more than {FLOAT64_ELEMENTS:,} numbers; on a CUDA GPU it may round products in

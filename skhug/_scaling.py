@@ -37,7 +37,8 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     Returns
     -------
     centre, scale : ndarray of shape (n_features,), float64
-        A constant feature has scale 0.
+        A constant feature has scale 0, and so has one whose scale has no inverse; their centre
+        is 0.
     """
     every = slice(None, None, max(1, len(X) // _ROWS))
     median, spread = _median_and_spread(X[every], weight[every])
@@ -45,9 +46,10 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     half_range = high / 2 - low / 2
     scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
     # What differs by rounding only is constant.
-    eps = np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0.0
-    constant = half_range <= 10 * eps * np.abs(mean)
-    return np.clip(mean, median - scale, median + scale), np.where(constant, 0, scale)
+    eps, tiny = (np.finfo(X.dtype).eps, np.finfo(X.dtype).tiny) if X.dtype.kind == "f" else (0, 0)
+    constant = (half_range <= 10 * eps * np.abs(mean)) | (scale < tiny)
+    centre = np.clip(mean, median - scale, median + scale)
+    return np.where(constant, 0, centre), np.where(constant, 0, scale)
 
 
 def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

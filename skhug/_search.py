@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from skhug._arrays import as_labels, as_points, as_weights, encode, encode_together
+from skhug._arrays import as_labels, as_points, as_weights, encode, encode_together, rescaled
+from skhug._sphere import unit
 
 # Similarities held at once: 8 MiB in float32 on the CPU, near its caches; more feeds a GPU.
 _BLOCK_ELEMENTS = {"cpu": 1 << 21}
@@ -184,11 +184,12 @@ class Search:
         """Transform the points so that a product orders neighbours as the metric does."""
         if metric == "cosine":
             self.queries, self.gallery = (
-                F.normalize(points, dim=1) for points in (self.queries, self.gallery)
+                unit(*rescaled(points)) for points in (self.queries, self.gallery)
             )
             self._half_squared = None
             return
-        # Distances do not change, and rounding costs fewer digits near the origin.
+        # The order of distances does not change, and rounding costs fewer digits near the origin.
+        self.queries, self.gallery = rescaled(self.queries, self.gallery)
         centre = self.gallery.mean(0)
         self.queries, self.gallery = self.queries - centre, self.gallery - centre
         self._half_squared = self.gallery.square().sum(1) / 2

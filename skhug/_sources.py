@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 __all__ = ["RowView", "Source", "is_large", "open_rows", "take"]
 
@@ -31,6 +31,11 @@ def open_rows(X: Any) -> Any:
     """
     if isinstance(X, Source):
         return X
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X is a DataLoader, and estimators draw their own batches: pass its data set, "
+            "fit(loader.dataset), and its batch_size as a parameter of the estimator."
+        )
     if isinstance(X, Dataset):
         return _DatasetRows(X)
     if isinstance(X, np.ndarray):

@@ -37,5 +37,13 @@ def widened(points: Tensor) -> Tensor:
 
 
 def unit(points: Tensor) -> Tensor:
-    """Unit rows, in at least float32."""
-    return torch.nn.functional.normalize(widened(points), dim=-1)
+    """Unit rows, in at least float32.
+
+    A row of zeros stays one, and one too long to measure (1e154 in float64) is left short.
+    """
+    points = widened(points)
+    # Squares of float32's largest and smallest numbers count in float64, which MPS has not.
+    exact = None if points.device.type == "mps" else torch.float64
+    norm = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=exact)
+    info = torch.finfo(points.dtype)
+    return points / norm.clamp(info.tiny, info.max).to(points.dtype)

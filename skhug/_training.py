@@ -15,6 +15,7 @@ from torch import Tensor
 from skhug._data import Batches
 from skhug._device import to_numpy
 from skhug._objective import Objective
+from skhug._soundness import largest_magnitude
 from skhug.optimizers import (
     FlatStepper,
     Segment,
@@ -28,6 +29,8 @@ __all__ = ["Patience", "Step", "TrainingState", "as_it_is", "train"]
 
 # Takes (X, y, coef) of a batch and the factor on the learning rate.
 Step = Callable[[Tensor, Tensor, Tensor, "float | Tensor"], None]
+# Magnitude of a weight from which on the product of some layers may overflow.
+_SUSPICIOUS = 1e3
 
 
 @dataclass
@@ -67,6 +70,13 @@ class TrainingState:
     generator: torch.Generator
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    # Whether finite weights give finite embeddings; asked where weights are suspiciously large.
+    probe: Callable[[], bool] = field(default=lambda: True, repr=False)
+
+    def __post_init__(self) -> None:
+        # A user's buffer may hold infinity on purpose, as a mask does.
+        tensors = enumerate(self._tensors())
+        self._finite = [i for i, t in tensors if math.isfinite(largest_magnitude([t]))]
 
     @classmethod
     def start(
@@ -111,9 +121,10 @@ class TrainingState:
             tensor.copy_(saved)
 
     def is_finite(self) -> bool:
-        """Whether no parameter or buffer is NaN or infinite; waits for the device."""
-        # A sum takes NaN and infinity along, in one pass.
-        return all(bool(t.sum().isfinite()) for t in self._tensors())
+        """Whether parameters and buffers are, and what they give; waits for the device."""
+        tensors = self._tensors()
+        largest = largest_magnitude([tensors[i] for i in self._finite])
+        return math.isfinite(largest) and (largest < _SUSPICIOUS or self.probe())
 
     def progress(self) -> dict[str, Any]:
         """Return what a later run needs beside the model, as plain objects and CPU tensors."""
@@ -161,7 +172,7 @@ def train(
     begin_epoch: Callable[[], None],
     end_epoch: Callable[[TrainingState], bool],
     accelerate: Callable[[Step], Step] = as_it_is,
-) -> None:
+) -> bool:
     """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
 
     Parameters
@@ -179,6 +190,11 @@ def train(
     accelerate : callable
         From the step to what does the same, faster.
 
+    Returns
+    -------
+    ended : bool
+        Whether training came to its end; false after Ctrl-C.
+
     Warns
     -----
     UserWarning
@@ -191,13 +207,14 @@ def train(
     step = accelerate(_make_step(state, sums))
     last_good = state.snapshot()
     state.objective.train()
+    ended = True
     try:
         while state.epoch < max_epochs:
             begin_epoch()
             row = _train_epoch(state, batches, step, sums, lambda done: schedule(done / horizon))
             if not math.isfinite(row["loss"]) or not state.is_finite():
                 state.restore(last_good)
-                _warn_diverged(state.epoch)
+                _warn_diverged(state, row)
                 break
             last_good = state.snapshot()
             state.epoch += 1
@@ -205,12 +222,16 @@ def train(
             if end_epoch(state):
                 break
     except KeyboardInterrupt:
+        ended = False
         warnings.warn(
             f"Training interrupted by the user after {state.epoch} epochs: "
             "the weights of the last step are kept.",
             stacklevel=2,
         )
+        if not state.is_finite():  # it was about to diverge
+            state.restore(last_good)
     state.objective.eval()
+    return ended
 
 
 def _make_step(state: TrainingState, sums: Tensor) -> Step:
@@ -248,10 +269,23 @@ def _train_epoch(
     return {"loss": loss, "between": between, "within": within}
 
 
-def _warn_diverged(epoch: int) -> None:
+def _warn_diverged(state: TrainingState, row: dict[str, float]) -> None:
     warnings.warn(
-        f"Training diverged in epoch {epoch + 1}: the weights before that epoch are kept. "
-        "Lower learning_rate, or alpha if the proxies are learned.",
+        f"Training diverged in epoch {state.epoch + 1}: the weights before that epoch are kept. "
+        f"{_what_to_lower(state, row)}",
         ConvergenceWarning,
         stacklevel=3,
     )
+
+
+def _what_to_lower(state: TrainingState, row: dict[str, float]) -> str:
+    """Name the parameter that is the likeliest to blame."""
+    growth = max(s.learning_rate * (s.weight_decay or 0.0) for s in state.segments)
+    if growth > 2:
+        # Each step multiplies the weights by 1 minus this product.
+        return f"Lower weight_decay or learning_rate, whose product of {growth:.3g} is above 2."
+    learned = state.objective.fixed_between is None
+    if learned and not math.isfinite(row["between"]):
+        measure = state.objective.loss.uniformity
+        return f"Lower learning_rate, alpha, or the exponents of uniformity={measure}."
+    return "Lower learning_rate" + (", or alpha if the proxies are learned." if learned else ".")

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
+from skhug._arrays import check_one_kind
 from skhug._sources import Source, open_rows, take
 
 __all__ = [
@@ -78,11 +79,14 @@ def check_training_data(
         X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
     if reset:
         estimator.input_shape_ = X.shape[1:]
-    check_classification_targets(y)
     y = column_or_1d(y, warn=True)
+    check_one_kind(y, "y")
+    check_classification_targets(y)
     if sample_weight is None:
         return X, y, np.ones(len(X))
     weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    # By a power of two, which is exact: sums of 1e308 overflow, and 1e-308 is 0 in float32.
+    weight = np.ldexp(weight, -np.frexp(weight.max())[1])
     used = weight > 0
     if not used.any():
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")

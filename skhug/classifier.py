@@ -20,10 +20,12 @@ from skhug._calibration import (
 )
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._inference import device_of, embed, embed_blocks, join
-from skhug._nearest import nearest, row_blocks
+from skhug._inference import device_of, embed, join
+from skhug._nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
+from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
+from skhug._soundness import sound_blocks
 from skhug._validation import check_rows
 
 
@@ -83,10 +85,7 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         cosines : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
             In [-1, 1]. For two classes, half of the second's cosine minus the first's.
         """
-        cosines = self._of_cosines(X, lambda cosines: cosines)
-        if len(self.classes_) == 2:
-            return (cosines[:, 1] - cosines[:, 0]) / 2
-        return cosines
+        return self._of_cosines(X, decision)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the nearest proxy.
@@ -166,14 +165,14 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     def _of_cosines(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         """Join what a function makes of the cosines (block, n_classes)."""
         X, proxies = self._checked(X)
-        embeddings = embed_blocks(self.module_, X)
+        embeddings = sound_blocks(self.module_, X)
         parts = (part for z in embeddings for part in row_blocks(z, len(proxies)))
         return join((function(part @ proxies.T) for part in parts), len(X))
 
     def _nearest(self, X: Any, pick: Callable[[tuple[Tensor, Tensor]], Tensor]) -> np.ndarray:
         """Join what is picked of the nearest proxy's (cosine, index)."""
         X, proxies = self._checked(X)
-        embeddings = embed_blocks(self.module_, X)
+        embeddings = sound_blocks(self.module_, X)
         return join((pick(nearest(z, proxies)) for z in embeddings), len(X))
 
     def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:
@@ -190,6 +189,11 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
         concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
         return {"concentration_": concentration, "softening_": softening}
+
+    def _served(self) -> ServedClassifier:
+        return ServedClassifier(
+            self.module_, self.proxies_, self.classes_, self.concentration_, self.softening_
+        )
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         predicted = to_numpy(nearest(embeddings, proxies)[1])

@@ -83,5 +83,13 @@ class HUGEmbedder(_BaseHUG):
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return np.unique(y, return_inverse=True)[1]  # may be classes never trained on
 
+    def _check_scorable(self, y: np.ndarray) -> None:
+        if np.bincount(y).max() < 2:
+            raise ValueError(
+                f"None of the {len(y)} validation rows has another of its class to find, so that "
+                "retrieval has no score: raise validation_fraction, or pass X_val and y_val with "
+                "two rows or more of a class."
+            )
+
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)

@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
+READOUTS = ("average", "flatten")
 
 
 class Encoder(BaseEstimator):
@@ -58,8 +59,6 @@ class Encoder(BaseEstimator):
     standardize: bool | tuple[Sequence[float], Sequence[float]] = False
     # Shape of an image where it comes as a flat row.
     image_shape: tuple[int, ...] | None = None
-    # Whether a pickle holds the weights alone and builds the module anew.
-    rebuilds = True
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
         """Return a new module from ``(batch, *input_shape)`` to ``(batch, n_components)``.
@@ -154,12 +153,18 @@ class ConvNet(Encoder):
     """Convolutional network for images: the four blocks of few-shot learning.
 
     Each block is a 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling; blocks pool
-    only as long as two pixels a side are left. What remains is flattened into a linear layer.
+    only as long as two pixels a side are left. What remains enters a linear layer.
 
     Parameters
     ----------
     widths : sequence of int, default=(64, 64, 64, 64)
         Channels of each block.
+    n_pools : int, optional
+        How many blocks pool, from the first; 0 or more. All that can, if not given.
+    readout : {"flatten", "average"}, default="flatten"
+        What the linear layer takes: every pixel that remains, or each channel's average over
+        them. Few pools and the average make embeddings that carry over to unseen classes better
+        (``benchmarks/retrieval.py``), at the price of larger feature maps.
     standardize : bool or (mean, std), default=True
         Whether the estimator normalises each channel with the training data's mean and standard
         deviation, stored with the model; or what to normalise by, in the units of X.
@@ -178,15 +183,20 @@ class ConvNet(Encoder):
     >>> model = HUGClassifier(ConvNet(image_shape=(1, 28, 28)))  # rows of 784 pixels
     >>> sum(p.numel() for p in ConvNet().build((1, 28, 28), 10).parameters())
     112330
+    >>> retrieval = ConvNet((32, 64, 128, 128), n_pools=2, readout="average")
     """
 
     def __init__(
         self,
         widths: Sequence[int] = (64, 64, 64, 64),
+        n_pools: int | None = None,
+        readout: str = "flatten",
         standardize: bool | tuple[Sequence[float], Sequence[float]] = True,
         image_shape: tuple[int, ...] | None = None,
     ) -> None:
         self.widths = widths
+        self.n_pools = n_pools
+        self.readout = readout
         self.standardize = standardize
         self.image_shape = image_shape
 
@@ -196,24 +206,35 @@ class ConvNet(Encoder):
         Raises
         ------
         ValueError
-            If a width is below 1 or the input is not made of images.
+            If a parameter is out of its range or the input is not made of images.
         """
-        _check_images(self, input_shape)
-        if not self.widths or any(width < 1 for width in self.widths):
-            raise ValueError(f"widths={self.widths!r}: pass one or more sizes above 0.")
+        self._check(input_shape)
         channels, height, width = input_shape
+        n_pools = len(self.widths) if self.n_pools is None else self.n_pools
         layers: list[nn.Module] = []
-        for out in self.widths:
+        for i, out in enumerate(self.widths):
             layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out)]
-            if min(height, width) >= 2:
+            if i < n_pools and min(height, width) >= 2:
                 # In front of the ReLU it gives the same, and leaves the ReLU a quarter to do.
                 layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
             layers.append(nn.ReLU())
             channels = out
+        if self.readout == "average":
+            layers.append(nn.AdaptiveAvgPool2d(1))
+            height = width = 1
         return nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(channels * height * width, n_components)
         )
+
+    def _check(self, input_shape: tuple[int, ...]) -> None:
+        _check_images(self, input_shape)
+        if not self.widths or any(width < 1 for width in self.widths):
+            raise ValueError(f"widths={self.widths!r}: pass one or more sizes above 0.")
+        if self.n_pools is not None and self.n_pools < 0:
+            raise ValueError(f"n_pools={self.n_pools!r}: pass None or 0 or more.")
+        if self.readout not in READOUTS:
+            raise ValueError(f"readout={self.readout!r}: pass one of {', '.join(READOUTS)}.")
 
 
 class ResNet(Encoder):
@@ -313,8 +334,6 @@ class Pretrained(Encoder):
     Linear(in_features=16, out_features=2, bias=True)
     """
 
-    rebuilds = False
-
     def __init__(
         self,
         module: nn.Module,
@@ -350,6 +369,10 @@ class Pretrained(Encoder):
         rows = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
         backbone, head = split_head(module, rows, n_components)
         return FineTuned(backbone, head, self.learning_rate, self.frozen)
+
+
+# Rebuilt from their parameters and weights: all that their modules compute with is in there.
+BUILT_IN_ENCODERS = (MLP, ConvNet, ResNet)
 
 
 def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:

@@ -76,7 +76,7 @@ def class_mean_coefficients(
     totals = _class_totals(labels, sample_weight, n_classes)
     share = sample_weight / totals.clamp_min_(torch.finfo(totals.dtype).tiny)
     # The rows' shares of a class that is present add up to 1.
-    coef = share / share.sum()
+    coef = share / share.sum().clamp_min_(torch.finfo(share.dtype).tiny)
     return coef if class_weight is None else coef * class_weight[labels]
 
 

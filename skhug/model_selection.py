@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.pipeline import Pipeline
+from torch.utils.data import DataLoader, Dataset
 
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
@@ -35,7 +36,7 @@ class StackedSearchCV(GridSearchCV):
     proxies are fixed. Learning rate, weight decay, ``beta``, the measure of uniformity,
     ``class_weight``, ``random_state`` and the data may differ. All others are trained one by
     one: user modules, dropout, batch normalisation, learned proxies, early stopping, callbacks,
-    ``track``, ``verbose`` estimators, a ``RandomState`` as ``random_state``.
+    ``checkpoint``, ``track``, ``verbose`` estimators, a ``RandomState`` as ``random_state``.
 
     Parameters
     ----------
@@ -138,8 +139,21 @@ class StackedSearchCV(GridSearchCV):
         Returns
         -------
         self : StackedSearchCV
+
+        Raises
+        ------
+        TypeError
+            If ``X`` is a torch data set: a search cuts rows and labels into folds.
         """
+        if isinstance(X, Dataset | DataLoader):
+            raise TypeError(
+                f"X is a {type(X).__name__}, and a search cuts rows and labels into folds by "
+                "index: pass X and y as arrays, for instance memory maps where they are large, or "
+                "fit the estimator itself on the data set."
+            )
         self._params = params  # scikit-learn does not hand them to _run_search
+        if isinstance(self.cv, Iterator):  # read once, and asked for folds twice
+            self.cv = list(self.cv)
         try:
             return super().fit(X, y, **params)
         finally:
@@ -153,7 +167,7 @@ class StackedSearchCV(GridSearchCV):
         context = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
 
         def evaluate(candidates: Any, **options: Any) -> Any:
-            candidates, splits = list(candidates), _Splits(self._checked_cv_orig)
+            candidates, splits = list(candidates), _Splits(self.cv, is_classifier(self.estimator))
             # Callbacks want to see each fit's epochs: nothing is trained ahead then.
             jobs = () if has_callbacks(self) else self._jobs(candidates, splits)
             self._ahead = Ahead(jobs)
@@ -195,13 +209,15 @@ class StackedSearchCV(GridSearchCV):
 class _Splits:
     """A splitter that keeps what it was given and what it made of it, for fits made in advance."""
 
-    def __init__(self, cv: Any) -> None:
+    def __init__(self, cv: Any, classifier: bool) -> None:
         self._cv = cv
+        self._classifier = classifier
 
     def split(self, X: Any, y: Any = None, **params: Any) -> list[tuple[Any, Any]]:
         """Return the folds, and remember them."""
         self.data = X, y
-        self.indices = list(self._cv.split(X, y, **params))
+        cv = check_cv(self._cv, y, classifier=self._classifier)
+        self.indices = list(cv.split(X, y, **params))
         return self.indices
 
 

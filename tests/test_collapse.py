@@ -278,3 +278,12 @@ def test_the_report_looks_inside_searches_and_pipelines(iris):
     search = GridSearchCV(pipeline, {"hugclassifier__alpha": [1.0]}, cv=2).fit(X, y)
     inside = neural_collapse_report(search.best_estimator_, X, y)
     assert dict(neural_collapse_report(search, X, y)) == dict(inside)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_scale_of_the_embeddings_does_not_matter(sample, scale):
+    Z, y, proxies = sample
+    plain = geometry_report(Z, y, proxies)
+    assert geometry_report(Z * scale, y, proxies / scale) == pytest.approx(plain, nan_ok=True)
+    single = (np.asarray(a, dtype=np.float32) for a in (Z, y, proxies))
+    assert geometry_report(*single) == pytest.approx(plain, rel=1e-3, abs=1e-4, nan_ok=True)

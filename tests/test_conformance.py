@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import skops.io
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -95,6 +96,19 @@ def test_round_trips_give_identical_embeddings(Estimator, iris, tool):
         assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
 
 
+def test_a_skops_round_trip_trusts_skhugs_own_classes_alone(Estimator, iris):
+    X, y = iris
+    estimator = quick(Estimator, uniformity=MHE(s_within=-1.0)).fit(X, y)
+    data = skops.io.dumps(estimator)
+    trusted = skops.io.get_untrusted_types(data=data)
+    assert trusted
+    assert all(name.startswith("skhug.") for name in trusted)
+    loaded = skops.io.loads(data, trusted=trusted)
+    assert np.array_equal(loaded.transform(X), estimator.transform(X))
+    if Estimator is HUGClassifier:
+        assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+
+
 def test_pickle_holds_numpy_and_no_torch(Estimator, iris):
     estimator = quick(Estimator).fit(*iris)
     assert b"torch" not in pickle.dumps(estimator)
@@ -141,6 +155,8 @@ def test_feature_names_are_kept_and_checked(Estimator, iris):
     assert estimator.feature_names_in_.tolist() == list("abcd")
     with pytest.raises(ValueError, match="feature names"):
         estimator.transform(frame[["b", "a", "c", "d"]])
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- other\n(.*\n)*.*missing:\n- c"):
+        estimator.transform(frame.rename(columns={"c": "other"}))
     with pytest.raises(ValueError, match="4 features"):
         quick(Estimator).fit(X, y).transform(X[:, :2])
 

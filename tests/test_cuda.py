@@ -13,6 +13,7 @@ from torch import nn
 
 from skhug import (
     MLP,
+    Checkpoint,
     ConvNet,
     HUGClassifier,
     HUGEmbedder,
@@ -23,6 +24,7 @@ from skhug import (
     _fitting,
 )
 from skhug._inference import embed
+from skhug._resuming import Keeper
 from skhug._training import as_it_is
 
 pytestmark = [
@@ -257,3 +259,43 @@ def test_tf32_settings_are_as_before_after_a_fit(iris, precision):
     before = [flag.allow_tf32 for flag in flags]
     on("cuda", precision=precision).fit(*iris)
     assert [flag.allow_tf32 for flag in flags] == before
+
+
+@pytest.mark.parametrize("encoder", [MLP((32,)), nn.Linear(64, 9)], ids=["mlp", "module"])
+def test_a_model_trained_on_the_gpu_opens_without_one(digits, encoder, tmp_path):
+    X, y = digits
+    model = on("cuda", encoder=encoder).fit(X, y)
+    model.save(tmp_path / "model.skhug")
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "expected.npy", model.transform(X))
+    code = (
+        "import pickle, numpy as np, skhug, torch\n"
+        "assert not torch.cuda.is_available()\n"
+        "X, expected = np.load('X.npy'), np.load('expected.npy')\n"
+        "models = [pickle.load(open('model.pickle', 'rb')),\n"
+        "          skhug.load('model.skhug', encoder=torch.nn.Linear(64, 9))]\n"
+        "for model in models:\n"
+        "    np.testing.assert_allclose(model.transform(X), expected, atol=1e-3)\n"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_an_interrupted_fit_on_the_gpu_goes_on(digits, tmp_path):
+    X, y = digits
+    parameters = {"precision": "float64", "max_epochs": 6, "encoder": MLP((8,), dropout=0.2)}
+    whole = on("cuda", **parameters).fit(X, y)
+    model = on("cuda", checkpoint=Checkpoint(tmp_path, every_seconds=0), **parameters)
+    end_epoch = Keeper.end_epoch
+
+    def stop_after_two(self, state, patience):
+        end_epoch(self, state, patience)
+        if state.epoch == 2:
+            raise MemoryError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "end_epoch", stop_after_two)
+        with pytest.raises(MemoryError):
+            model.fit(X, y)
+    np.testing.assert_allclose(model.fit(X, y).transform(X), whole.transform(X), atol=1e-6)

@@ -45,3 +45,14 @@ def test_nearest_neighbours_of_scikit_learn_take_the_embeddings(digits):
     gallery = pipeline[0].transform(X)
     nearest = NearestNeighbors(n_neighbors=1).fit(gallery).kneighbors(gallery[:5])[1]
     assert nearest.ravel().tolist() == list(range(5))
+
+
+def test_validation_rows_without_a_pair_are_refused_before_training(iris):
+    X, y = iris
+    steps = []
+    embedder = HUGEmbedder(early_stopping=True, schedule=lambda done: steps.append(done) or 1.0)
+    with pytest.raises(ValueError, match="raise validation_fraction"):
+        embedder.fit(X[::5], y[::5])  # a tenth of 30 rows is one a class
+    with pytest.raises(ValueError, match="two rows or more of a class"):
+        embedder.fit(X, y, X_val=X[::50], y_val=y[::50])
+    assert steps == []

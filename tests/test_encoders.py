@@ -98,6 +98,23 @@ def test_a_convnet_has_the_published_size_and_pools_while_it_can():
     assert ConvNet().build((3, 1, 5), 4)(torch.zeros(2, 3, 1, 5)).shape == (2, 4)
 
 
+def test_a_convnet_pools_as_often_as_asked_and_averages_what_remains():
+    spec = ConvNet((4, 5, 6), n_pools=1, readout="average")
+    body = spec.build((2, 8, 8), 3).eval()
+    assert sum(isinstance(layer, torch.nn.MaxPool2d) for layer in body) == 1
+    X = torch.randn(7, 2, 8, 8)
+    features = body[:-3](X)
+    assert features.shape == (7, 6, 4, 4)
+    torch.testing.assert_close(body(X), body[-1](features.mean((2, 3))))
+    assert ConvNet((4,), n_pools=0).build((2, 8, 8), 3)[-1].in_features == 4 * 64
+
+
+@pytest.mark.parametrize("parameters", [{"n_pools": -1}, {"readout": "max"}], ids=str)
+def test_a_convnet_names_the_parameter_out_of_range(parameters):
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        ConvNet(**parameters).build((1, 8, 8), 2)
+
+
 def test_pooling_in_front_of_the_relu_changes_nothing():
     body = ConvNet((6,)).build((2, 8, 8), 3).eval()
     X = torch.randn(4, 2, 8, 8)

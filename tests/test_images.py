@@ -298,3 +298,8 @@ def test_embedders_take_images_in_both_ways_of_fitting(grey):
     assert model.history_[-1]["validation_score"] > 0
     model = quick(HUGEmbedder).partial_fit(X[:100], y[:100], classes=range(10))
     assert model.partial_fit(X[100:200], y[100:200]).transform(X).shape == (len(X), 9)
+
+
+def test_images_without_pixels_are_refused():
+    with pytest.raises(ValueError, match=r"pass \(height, width\)"):
+        HUGClassifier().fit(np.zeros((4, 3, 0)), [0, 1, 0, 1])

@@ -13,6 +13,7 @@ PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
     {
         "_version",
+        "_archive",
         "_arrays",
         "_callbacks",
         "_codes",
@@ -29,14 +30,18 @@ LAYERS = [
         "_sphere",
         "_unwrap",
         "augment",
+        "checkpoint",
         "sampling",
     },
     {"_pairs", "_within", "_classwise", "_search", "_streaming", "_validation"},
     {"uniformity", "_calibration", "_retrieval"},
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
-    {"_objective", "_parameters", "_inference", "_persistence"},
+    {"_objective", "_parameters", "_inference", "_trees"},
+    {"_persistence", "_soundness"},
+    {"_fingerprint", "_onnx", "_saving"},
     {"_training"},
+    {"_resuming"},
     {
         "_assembly",
         "_capture",
@@ -59,6 +64,7 @@ LAYERS = [
     {"plotting", "_fitting", "_scorers"},
     {"_base", "_ahead"},
     {"classifier", "embedder", "model_selection"},
+    {"persistence", "export"},
     {"__init__"},
 ]
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}

@@ -284,3 +284,25 @@ def test_labels_of_queries_and_gallery_must_be_of_one_type(points):
         recall_at_k(X, y, gallery=X, gallery_labels=y.astype(str))
     with pytest.raises(ValueError, match="gallery_labels has NaN"):
         recall_at_k(X, y, gallery=X, gallery_labels=np.where(y == 3, np.nan, y))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-38, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_scale_of_the_embeddings_does_not_matter(points, metric, scale):
+    Z, y = points
+    for dtype in (np.float64, np.float32):
+        if not float(np.finfo(dtype).tiny) < scale < float(np.finfo(dtype).max):
+            continue
+        a, b = (
+            retrieval_report((Z * factor).astype(dtype), y, metric=metric)
+            for factor in (1.0, scale)
+        )
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_weights_of_queries_may_be_huge_and_must_be_finite(points):
+    Z, y = points
+    huge = recall_at_k(Z, y, sample_weight=np.full(len(y), 1e308))
+    assert huge == pytest.approx(recall_at_k(Z, y))
+    with pytest.raises(ValueError, match="non-negative numbers"):
+        recall_at_k(Z, y, sample_weight=np.full(len(y), np.inf))

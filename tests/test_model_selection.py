@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.utils.data import DataLoader, TensorDataset
 
 from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder, _ahead, _fitting
 from skhug._ahead import Ahead, asked_first
@@ -200,6 +201,18 @@ def test_folds_drawn_anew_are_those_that_were_trained(iris, monkeypatch):
     assert np.all(search.cv_results_["mean_fit_time"] > 0)
 
 
+def test_folds_may_come_from_an_iterator(iris, stack_sizes):
+    X, y = iris
+    folds = list(ShuffleSplit(3, random_state=0).split(X))
+    model, grid = HUGClassifier(**SMALL, random_state=0), {"beta": [1, 2]}
+    search = StackedSearchCV(model, grid, cv=iter(folds), refit=False).fit(X, y)
+    assert stack_sizes == [6]
+    expected = GridSearchCV(model, grid, cv=folds, refit=False).fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
 @pytest.mark.parametrize("last", [HUGClassifier, HUGEmbedder])
 def test_pipelines_are_stacked(iris, stack_sizes, last):
     tail = [] if last is HUGClassifier else [KNeighborsClassifier()]
@@ -309,3 +322,10 @@ def test_tracked_measures_are_there_when_a_fold_is_scored(iris):
         error_score="raise",
     )
     assert np.isfinite(search.fit(*iris).best_score_)
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, DataLoader])
+def test_a_data_set_cannot_be_cut_into_folds(wrap):
+    data = TensorDataset(torch.zeros(8, 2), torch.arange(8) % 2)
+    with pytest.raises(TypeError, match="pass X and y as arrays"):
+        StackedSearchCV(HUGClassifier(), {"beta": [1.0]}).fit(wrap(data))

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from skhug._modules import Cast, NormalizeImages, SphereEncoder, Standardize
-from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._persistence import (
+    full_state,
+    load_full_state,
+    pack_module,
+    pack_tensors,
+    unpack_module,
+    unpack_tensors,
+)
 from skhug.encoders import MLP, ConvNet, ResNet
 
 
@@ -74,3 +81,31 @@ def test_trees_of_tensors_survive_the_round_trip():
     assert torch.equal(restored["a"][0], tree["a"][0])
     assert restored["c"] == 1
     assert restored["d"] == (None, "x")
+
+
+class Stateful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.norm.register_buffer("left_out", torch.randn(3), persistent=False)
+
+
+def test_the_full_state_has_the_buffers_that_state_dict_leaves_out():
+    one, other = Stateful(), Stateful()
+    state = {name: value.clone() for name, value in full_state(one).items()}
+    assert state.keys() - one.state_dict().keys() == {"norm.left_out"}
+    places = [p.data_ptr() for p in other.parameters()]
+    load_full_state(other, state)
+    assert [p.data_ptr() for p in other.parameters()] == places
+    assert all(torch.equal(value, state[name]) for name, value in full_state(other).items())
+
+
+@pytest.mark.parametrize("name", ["linear.weight", "norm.left_out", "norm.running_mean"])
+def test_a_state_with_other_names_is_refused(name):
+    state = full_state(Stateful())
+    with pytest.raises(RuntimeError, match="nonsense"):
+        load_full_state(Stateful(), {**state, "nonsense": state[name]})
+    del state[name]
+    with pytest.raises(RuntimeError, match=name):
+        load_full_state(Stateful(), state)

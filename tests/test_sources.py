@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_array
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from skhug import _sources
+from skhug import HUGClassifier, _sources
 from skhug._sources import RowView, Source, open_rows, take
 
 X = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
@@ -45,7 +45,7 @@ def hdf5(array, folder):
 
 def zarr_array(array, folder):
     zarr = pytest.importorskip("zarr")
-    stored = zarr.create_array(folder / "X.zarr", shape=array.shape, dtype=array.dtype)
+    stored = zarr.open_array(folder / "X.zarr", mode="w", shape=array.shape, dtype=array.dtype)
     stored[:] = array
     return stored
 
@@ -165,3 +165,9 @@ def test_data_sets_without_length_or_of_mixed_shapes_say_so():
         open_rows(Endless())
     with pytest.raises(ValueError, match=r"Item 1 .* shape \(2,\) and the first \(1,\)"):
         open_rows(Ragged())[:]
+
+
+def test_a_data_loader_is_refused_with_what_to_pass():
+    data = TensorDataset(torch.zeros(4, 2), torch.arange(4))
+    with pytest.raises(TypeError, match=r"fit\(loader.dataset\)"):
+        HUGClassifier().fit(DataLoader(data))

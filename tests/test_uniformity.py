@@ -101,7 +101,7 @@ def test_many_fixed_points_are_estimated_closely(measure, monkeypatch):
 def test_gram_determinant_of_a_subset_is_a_lower_bound(monkeypatch):
     points = torch.randn(200, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     exact = MGD().between(points)
-    monkeypatch.setattr(uniformity, "_EXACT_POINTS", 60)
+    monkeypatch.setattr(uniformity, "_EXACT_GRAM", 60)
     assert 0 < MGD().between_fixed(points) < exact
 
 

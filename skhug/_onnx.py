@@ -1,0 +1,284 @@
+"""A fitted model as an ONNX graph: raw rows in, embeddings and decisions out."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skhug._calibration import log_probabilities
+from skhug._modules import SphereEncoder
+from skhug._nearest import decision
+
+__all__ = [
+    "INPUT_DTYPES",
+    "OPSET",
+    "OnnxMixin",
+    "ServedClassifier",
+    "ServedEmbedder",
+    "import_optional",
+    "onnx_graph",
+    "onnx_labels",
+    "write_graph",
+]
+
+# What torch's exporter writes without converting.
+OPSET = 20
+# What rows may come in: the dtypes that the estimators compute on as they are.
+INPUT_DTYPES = {"float32": torch.float32, "float64": torch.float64, "uint8": torch.uint8}
+# Kinds of labels that ONNX has, and the NumPy dtype that stands for each.
+_LABELS = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": np.str_}
+
+
+class ServedEmbedder(nn.Module):
+    """What a graph computes of raw rows: unit embeddings.
+
+    The body computes in float32, since onnxruntime has neither a convolution nor an error
+    function in float64. The projection to the sphere and all that follows is in float64: it costs
+    next to nothing, and distances near zero need the digits.
+
+    Parameters
+    ----------
+    encoder : SphereEncoder
+        Of the fitted estimator; copied to the CPU.
+    """
+
+    outputs: tuple[str, ...] = ("embedding",)
+    # Labels that the first output is the index in.
+    classes: np.ndarray | None = None
+
+    def __init__(self, encoder: SphereEncoder) -> None:
+        super().__init__()
+        encoder = copy.deepcopy(encoder).cpu().eval()
+        self.input_shape = encoder.input_shape
+        self.prepare = type(encoder.prepare)(**encoder.prepare.arguments(), dtype=torch.float32)
+        self.body = encoder.body.float()
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in the order of their names."""
+        return (self.embed(X).float(),)
+
+    def embed(self, X: Tensor) -> Tensor:
+        """Return unit embeddings in float64."""
+        return F.normalize(self.body(self.prepare(X)).double(), dim=1)
+
+
+class ServedClassifier(ServedEmbedder):
+    """What a graph computes for a classifier: the embedding and what it is decided by.
+
+    Parameters
+    ----------
+    encoder : SphereEncoder
+        Of the fitted estimator; copied to the CPU.
+    proxies : ndarray of shape (n_classes, n_components)
+        Unit rows.
+    classes : ndarray of shape (n_classes,)
+        Labels.
+    concentration, softening : float
+        Of :func:`~skhug._calibration.log_probabilities`.
+    """
+
+    # scikit-learn's converters give label and probabilities in this order too.
+    outputs = ("label", "probabilities", "decision", "embedding")
+
+    def __init__(
+        self,
+        encoder: SphereEncoder,
+        proxies: np.ndarray,
+        classes: np.ndarray,
+        concentration: float,
+        softening: float,
+    ) -> None:
+        super().__init__(encoder)
+        self.classes = onnx_labels(classes)
+        self.concentration = concentration
+        self.softening = softening
+        self.register_buffer("proxies", torch.tensor(proxies, dtype=torch.float64))
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in the order of their names; the label as its index."""
+        z = self.embed(X)
+        cosines = z @ self.proxies.T
+        probabilities = log_probabilities(cosines, self.concentration, self.softening).exp()
+        return cosines.argmax(1), probabilities.float(), decision(cosines).float(), z.float()
+
+
+def onnx_labels(classes: np.ndarray) -> np.ndarray:
+    """Return labels of a kind that ONNX has."""
+    strings = classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)
+    kind = "U" if strings else classes.dtype.kind
+    if kind not in _LABELS:
+        raise TypeError(
+            f"ONNX has no labels such as {classes[0]!r} of dtype {classes.dtype}: fit on strings, "
+            "integers, booleans or floats."
+        )
+    return classes.astype(_LABELS[kind])
+
+
+def import_optional(name: str) -> Any:
+    """Import a package of the extra ``onnx``; where it is missing, say how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"Exporting to ONNX needs {name}: pip install 'skhug[onnx]'. Importing it said: {error}"
+        ) from error
+
+
+def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
+    r"""Return the ``onnx.ModelProto`` of a served model.
+
+    Its input is ``X`` of shape (batch, \*input_shape) for any batch of one row or more.
+
+    Parameters
+    ----------
+    served : ServedEmbedder
+        What to compute.
+    dtype : str or dtype
+        Of the rows: float32, float64 or uint8.
+    opset : int
+        Version of ONNX's operators.
+
+    Raises
+    ------
+    ImportError
+        If the extra ``onnx`` is not installed.
+    ValueError
+        If rows have another dtype, or the encoder does what ONNX cannot express.
+    """
+    onnx = import_optional("onnx")
+    import_optional("onnxscript")
+    name = str(np.dtype(dtype))
+    if name not in INPUT_DTYPES:
+        raise ValueError(f"dtype={name!r}: rows come as one of {', '.join(INPUT_DTYPES)}.")
+    # Two rows: torch takes a size of one for a constant.
+    rows = torch.zeros(2, *served.input_shape, dtype=INPUT_DTYPES[name])
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                served,
+                (rows,),
+                input_names=["X"],
+                output_names=list(served.outputs),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+    except ImportError as error:
+        raise ImportError(
+            f"torch {torch.__version__} needs another onnxscript: pip install -U onnxscript. "
+            f"Importing it said: {error}"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            "torch could not export the encoder to ONNX. A module of your own must pass "
+            "torch.export.export: no branches that depend on values, no loops over rows. torch "
+            f"{torch.__version__} says: {error}"
+        ) from error
+    model = program.model_proto
+    if served.classes is not None:
+        _index_to_label(onnx, model.graph, served.classes)
+    return model
+
+
+def _index_to_label(onnx: Any, graph: Any, classes: np.ndarray) -> None:
+    """Turn the first output, an index, into the label that it stands for."""
+    label = graph.output[0]
+    for node in graph.node:
+        node.output[:] = ["index" if name == label.name else name for name in node.output]
+    array = classes.astype(object) if classes.dtype.kind == "U" else classes
+    labels = onnx.numpy_helper.from_array(array, "classes")
+    graph.initializer.append(labels)
+    graph.node.append(onnx.helper.make_node("Gather", ["classes", "index"], [label.name]))
+    label.type.tensor_type.elem_type = labels.data_type
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch's exporter says about itself: absent packages, its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def write_graph(model: Any, path: Any) -> None:
+    """Write a graph to one file, which replaces what was there only when it is complete."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    import_optional("onnx").save(model, partial)
+    partial.replace(path)
+
+
+class OnnxMixin:
+    """What makes a fitted estimator write itself as a graph."""
+
+    def to_onnx(self, path: Any, *, dtype: Any = None) -> None:
+        """Write the fitted model as an ONNX graph, input normalisation included.
+
+        The graph takes ``X`` of shape (batch, n_features), or images of the shape seen in fit,
+        for any batch. It gives ``embedding`` (batch, n_components); a classifier's also gives
+        ``label``, ``probabilities`` (batch, n_classes) and ``decision``, as ``predict``,
+        ``predict_proba`` and ``decision_function`` do. Outputs are float32.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+        dtype : {"float32", "float64", "uint8"}, optional
+            What rows come in; by default that of ``proxies_``.
+
+        Raises
+        ------
+        ImportError
+            If the extra is not installed: ``pip install 'skhug[onnx]'``.
+        TypeError
+            If the labels are of a kind that ONNX does not have.
+        ValueError
+            If a module of your own does what ONNX cannot express.
+
+        See Also
+        --------
+        skhug.export : Pipelines, by way of skl2onnx.
+
+        Notes
+        -----
+        The encoder computes in float32, since onnxruntime has neither a convolution nor an error
+        function in float64; results differ from the estimator's by rounding, about 1e-6.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skhug import HUGClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = HUGClassifier(max_epochs=5, random_state=0).fit(X, y)
+        >>> model.to_onnx("iris.onnx")  # doctest: +SKIP
+        >>> import onnxruntime  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("iris.onnx")  # doctest: +SKIP
+        >>> label, probabilities, decision, embedding = session.run(
+        ...     None, {"X": X}
+        ... )  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        write_graph(onnx_graph(self._served(), dtype or self.proxies_.dtype), path)
+
+    def _served(self) -> ServedEmbedder:
+        """Return the module that an exported graph computes."""
+        return ServedEmbedder(self.module_)

@@ -1,0 +1,203 @@
+"""An interrupted fit's state on disk: written between epochs, found by the same fit."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skhug._archive import pack, read_archive, replace_file, temporary_files
+from skhug._data import Rows
+from skhug._device import resolve_device
+from skhug._fingerprint import fingerprint, fingerprint_rows
+from skhug._persistence import full_state, load_full_state
+from skhug._training import Patience, TrainingState
+from skhug._trees import decode, encode, map_leaves
+from skhug._version import __version__
+from skhug.checkpoint import Checkpoint, as_checkpoint
+
+__all__ = ["Keeper", "NoKeeper", "capture", "make_keeper", "restore"]
+
+_KIND = "checkpoint"
+# Parameters that change nothing in what is fitted.
+_WITHOUT_EFFECT = ("checkpoint", "verbose")
+
+
+def capture(state: TrainingState, patience: Patience | None) -> dict[str, Any]:
+    """Return copies of all that a run needs to go on after an epoch, on their device."""
+    device = state.objective.proxies.device
+    on_cuda = device.type == "cuda"
+    tree = {
+        **state.progress(),
+        "model": full_state(state.objective),
+        "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state(device) if on_cuda else None,
+        "patience": None if patience is None else vars(patience),
+    }
+    return map_leaves(tree, Tensor, lambda tensor: tensor.detach().clone())
+
+
+def restore(saved: dict[str, Any], state: TrainingState, patience: Patience | None) -> None:
+    """Bring a new state to where :func:`capture` was called, torch's random state too."""
+    state.resume(saved)
+    device = state.objective.proxies.device
+    with torch.no_grad():
+        load_full_state(state.objective, saved["model"])
+    if patience is not None:
+        vars(patience).update(saved["patience"])
+    torch.set_rng_state(saved["random"])
+    if saved["cuda_random"] is not None:
+        torch.cuda.set_rng_state(saved["cuda_random"], device)
+
+
+class NoKeeper(nullcontext):
+    """Stands in where no checkpoint is asked for."""
+
+    done = False
+
+    def __init__(self) -> None:
+        super().__init__(self)
+        self.seeds: list[int] = []
+
+    def load(self) -> None:
+        """Return None: nothing was kept."""
+
+    def end_epoch(self, state: TrainingState, patience: Patience | None) -> None:
+        """Do nothing."""
+
+
+class Keeper:
+    """Keeps one fit's checkpoint: a context in which it trains.
+
+    ``seeds`` are those that the fit drew, and ``done`` is set once it came to its end.
+
+    Parameters
+    ----------
+    spec : Checkpoint
+        Where and how often.
+    parts : dict of str
+        Fingerprints of what makes the fit this one.
+    """
+
+    def __init__(self, spec: Checkpoint, parts: dict[str, str]) -> None:
+        self._spec = spec
+        self._parts = parts
+        self.path = Path(spec.folder) / f"skhug-{fingerprint(parts)}.safetensors"
+        self._latest: dict[str, Any] | None = None
+        self._written_epoch, self._written_at = 0, time.monotonic()
+        self._warned = False
+        self.seeds: list[int] = []
+        self.done = False
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that an interrupted fit left; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If the file is that of another fit.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the file cannot be read or is damaged: training starts from the beginning, which
+            comes to the same.
+        """
+        try:
+            header, arrays = read_archive(self.path, _KIND)
+            parts, seeds = header["parts"], header["seeds"]
+            saved = decode(header["state"], arrays)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._warn(
+                f"The checkpoint is left aside ({error}): training starts from the beginning"
+            )
+            return None
+        self._check_parts(parts)
+        self.seeds, self._written_epoch = seeds, saved["epoch"]
+        return saved
+
+    def _check_parts(self, found: dict[str, str]) -> None:
+        if found == self._parts:
+            return
+        names = sorted(found.keys() | self._parts.keys())
+        others = [name for name in names if found.get(name) != self._parts.get(name)]
+        raise ValueError(
+            f"The checkpoint {str(self.path)!r} is that of another fit, with another "
+            f"{', another '.join(others)}: delete the file, or use another folder."
+        )
+
+    def end_epoch(self, state: TrainingState, patience: Patience | None) -> None:
+        """Take note of the state after an epoch, and write it if it is time."""
+        self._latest = capture(state, patience)
+        epochs, seconds = state.epoch - self._written_epoch, time.monotonic() - self._written_at
+        if epochs >= self._spec.every_epochs and seconds >= self._spec.every_seconds:
+            self._write()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the file if the fit is done; else see to it that its last whole epoch is there."""
+        if self.done:
+            self._remove()
+        elif self._latest is not None and self._latest["epoch"] > self._written_epoch:
+            self._write()
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            for path in (self.path, *temporary_files(self.path)):
+                path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        try:
+            state = encode(self._latest, arrays)
+            header = {"parts": self._parts, "seeds": self.seeds, "state": state}
+            os.makedirs(self.path.parent, exist_ok=True)
+            replace_file(self.path, pack(_KIND, header, arrays))
+        except (OSError, TypeError) as error:  # no space; an optimizer's state of unknown types
+            self._warn(f"The checkpoint could not be written ({error}): training goes on without")
+        else:
+            self._written_epoch = self._latest["epoch"]
+        self._written_at = time.monotonic()
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            warnings.warn(f"{text}.", RuntimeWarning, stacklevel=2)
+        self._warned = True
+
+
+def make_keeper(
+    estimator: Any, rows: Rows, validation: Rows | None, classes: np.ndarray, continued: bool
+) -> Keeper | NoKeeper:
+    """Return what keeps a fit as the estimator's ``checkpoint`` says."""
+    spec = as_checkpoint(estimator.checkpoint)
+    if spec is None:
+        return NoKeeper()
+    parameters = estimator.get_params(deep=False)
+    parts = {
+        **{name: fingerprint(value) for name, value in parameters.items()},
+        "estimator": type(estimator).__name__,
+        "version of skhug": __version__,
+        "device": str(resolve_device(estimator.device)),
+        "X": fingerprint_rows(rows.X),
+        "y": fingerprint([classes, rows.y]),
+        "sample_weight": fingerprint(rows.weight),
+    }
+    for name in _WITHOUT_EFFECT:
+        del parts[name]
+    if validation is not None:
+        parts["X_val"] = fingerprint_rows(validation.X)
+        parts["y_val"] = fingerprint([validation.y, validation.weight])
+    if continued:
+        parts["fitted model"] = fingerprint([full_state(estimator.module_), estimator.proxies_])
+    return Keeper(spec, parts)

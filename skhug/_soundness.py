@@ -1,0 +1,179 @@
+"""Whether numbers are sound: before training, after an epoch, and in what a model returns."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.linalg import vecdot
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from skhug._device import to_tensor
+from skhug._heads import evaluate
+from skhug._inference import device_of, embed_blocks
+from skhug._modules import SphereEncoder, Standardize
+from skhug._objective import Objective
+from skhug._sources import Source
+from skhug._sphere import widened
+
+__all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]
+
+# How far the length of an embedding may be from 1, rounding included.
+_SLACK = 1e-3
+
+
+class Probe:
+    """A few training rows, by which finite weights are told from those that give nothing finite.
+
+    Weights of 1e15 are finite, and what three layers of them make of a row is not.
+
+    Parameters
+    ----------
+    objective : Objective
+        In training.
+    X : ndarray or Source of shape (n, ...)
+        Raw rows, of which the first and those with the largest and the smallest value are taken.
+    """
+
+    def __init__(self, objective: Objective, X: np.ndarray | Source) -> None:
+        self.objective = objective
+        self.X = X
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The rows, prepared; taken when they are first needed, which is seldom."""
+        encoder = self.objective.encoder
+        with torch.no_grad():
+            return encoder.prepare(to_tensor(self.telling_rows(), device_of(encoder)))
+
+    def telling_rows(self) -> np.ndarray:
+        """Return raw rows whose embeddings are the likeliest to overflow, if that is cheap."""
+        X, index = self.X, {0, len(self.X) - 1}
+        if not (self.bounded or X.dtype == np.uint8 or isinstance(X, Source)):
+            axes = tuple(range(1, X.ndim))
+            index |= {int(X.max(axis=axes).argmax()), int(X.min(axis=axes).argmin())}
+        return X[np.array(sorted(index))]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the body is given small numbers whatever the rows are."""
+        return isinstance(self.objective.encoder.prepare, Standardize)
+
+    def __call__(self) -> bool:
+        """Whether rows and proxies can be projected to the sphere; waits for the device."""
+        features = widened(evaluate(self.objective.encoder.body, self.rows))
+        proxies = self.objective.proxies.detach()
+        return all(bool(vecdot(points, points).isfinite().all()) for points in (features, proxies))
+
+
+def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
+    """Refuse what could not be trained, before it is tried.
+
+    Parameters
+    ----------
+    objective : Objective
+        About to be trained.
+    probe : Probe
+        Of its rows.
+    least_rows : int
+        Rows of the smallest batch.
+
+    Raises
+    ------
+    ValueError
+        If the untrained encoder gives nothing finite for some rows, or cannot take a batch of so
+        few, or the between-class term of fixed proxies is not finite.
+    """
+    dtype = str(objective.proxies.dtype).removeprefix("torch.")
+    between, measure = objective.fixed_between, objective.loss.uniformity
+    if between is not None and not bool(between.isfinite()):
+        raise ValueError(
+            f"uniformity={measure}: the between-class term of the {len(objective.proxies)} fixed "
+            f"proxies is not finite in {dtype}. Choose a gentler measure such as 'mhe' with its "
+            "defaults, raise n_components, or set precision='float64'."
+        )
+    if least_rows == 1 and not _trains_on_one_row(objective.encoder.body, probe):
+        raise ValueError(
+            "The encoder normalises over the batch, and a batch has 1 row: raise batch_size, pass "
+            "2 rows or more, or leave batch normalisation out."
+        )
+    if not (objective.encoder.spec is not None and probe.bounded) and not probe():
+        rows = probe.telling_rows()
+        raise ValueError(
+            f"The encoder gives nothing finite in {dtype} for rows with values from "
+            f"{rows.min():.3g} to {rows.max():.3g}: scale the features, for instance with "
+            "StandardScaler in a Pipeline, or set precision='float64'."
+        )
+
+
+def check_numbers(dtype: torch.dtype, **numbers: float | None) -> None:
+    """Refuse parameters that are no numbers in the dtype of the computation.
+
+    Raises
+    ------
+    ValueError
+        If one is too large.
+    """
+    most = torch.finfo(dtype).max
+    for name, value in numbers.items():
+        if value is not None and value > most:
+            raise ValueError(
+                f"{name}={value!r} is infinite in {str(dtype).removeprefix('torch.')}: lower it, "
+                f"far below {most:.2g}."
+            )
+
+
+def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
+    """Whether no batch normalisation refuses a single row, which it takes if that is an image."""
+    if not any(isinstance(layer, _BatchNorm) for layer in body.modules()):
+        return True
+    try:
+        with torch.no_grad():
+            copy.deepcopy(body).train()(probe.rows[:1])
+    except ValueError:
+        return False
+    return True
+
+
+def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
+    """Yield the embeddings of consecutive rows, all of them unit vectors, or zero as the body's.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not: a user's module may overflow where training did not.
+    """
+    start = 0
+    for block in embed_blocks(encoder, X):
+        # Exact enough that one row of another length shows; the cheap look at all rows.
+        exact = None if block.device.type == "mps" else torch.float64
+        length = float(torch.linalg.vector_norm(block, dtype=exact))
+        if not abs(length**2 - len(block)) < _SLACK:
+            _check_rows(block, start)
+        start += len(block)
+        yield block
+
+
+def _check_rows(block: Tensor, start: int) -> None:
+    """Name the first row, counted from ``start``, that is neither zero nor of length 1."""
+    length = torch.linalg.vector_norm(block, dim=1)
+    wrong = ~((length == 0) | ((length - 1).abs() < _SLACK))
+    if bool(wrong.any()):
+        row = start + int(wrong.nonzero()[0])
+        raise ValueError(
+            f"The encoder gives no unit vector for row {row}: its values are too large or too "
+            "small for the module, or too far from those of the training. Scale or clip the "
+            "features."
+        )
+
+
+def largest_magnitude(tensors: list[Tensor]) -> float:
+    """Return the largest magnitude of a number, NaN where one is; waits for the device once."""
+    real = [torch.view_as_real(t) if t.is_complex() else t for t in tensors]
+    ends: list[Any] = [end.float() for t in real for end in t.aminmax()]
+    return float(torch.stack(ends).abs().amax())
