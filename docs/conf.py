@@ -9,6 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+# Fits here are small: more threads than one only wait for each other on a busy machine. Before
+# NumPy and torch are imported, who read it then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
