@@ -94,6 +94,6 @@ right.set_xticks(range(shape[1]), [f"{r:g}" for r in repulsions])
 right.set(xlabel="repulsion", title="Gain over no repulsion: mean and folds")
 right.legend(title="epochs")
 
-target = Path("plot_grid_search_retrieval.png").resolve()
+target = Path("plot_grid_search_retrieval.png")
 figure.savefig(target, dpi=120)
 print(f"Picture written to {target}")

@@ -96,6 +96,6 @@ for axes, i, name in zip(right.subplots(3, 4).flat, doubtful, predicted, strict=
     axes.set(xticks=[], yticks=[])
 right.suptitle("The 12 smallest margins: predicted, true (wrong ones red)")
 
-target = Path("images.png").resolve()
+target = Path("images.png")
 figure.savefig(target, dpi=120)
 print(f"Picture written to {target}")

@@ -79,6 +79,6 @@ axes[0].legend(title="10 classes")
 axes[1].annotate("dotted: the optimum", (0.97, 0.5), xycoords="axes fraction", ha="right")
 axes[2].set_ylim(3.8, 8)
 
-target = Path("plot_neural_collapse.png").resolve()
+target = Path("plot_neural_collapse.png")
 figure.savefig(target, dpi=120)
 print(f"\nPicture written to {target}")

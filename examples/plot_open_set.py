@@ -121,6 +121,6 @@ right.set(
 )
 right.legend(loc="lower right")
 
-target = Path("open_set.png").resolve()
+target = Path("open_set.png")
 figure.savefig(target, dpi=120)
 print(f"Picture written to {target}")

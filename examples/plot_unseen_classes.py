@@ -109,6 +109,6 @@ for row, axes in enumerate(right.subplots(6, 6)):
             ax.text(0.06, 0.94, "x", transform=ax.transAxes, va="top", color="#D55E00")
 right.suptitle("Query, and its nearest (x: of another class)")
 
-target = Path("plot_unseen_classes.png").resolve()
+target = Path("plot_unseen_classes.png")
 figure.savefig(target, dpi=120)
 print(f"\nPicture written to {target}")

@@ -84,6 +84,6 @@ RetrievalDisplay.from_estimator(
     circle, X_test, y_test, gallery=X_train, gallery_labels=y_train, cmap="gray_r", ax=right
 )
 
-target = Path("quickstart.png").resolve()
+target = Path("quickstart.png")
 figure.savefig(target, dpi=120)
 print(f"Picture written to {target}")

@@ -308,8 +308,8 @@ class _BaseHUG(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), optional
+            Class labels; a torch data set of (x, y) brings its own.
         **fit_params : dict
             Passed to ``fit``.
 

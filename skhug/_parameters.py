@@ -254,7 +254,7 @@ input_shape_ : tuple of int
     Shape of a sample in fit, ``X.shape[1:]``.
 n_features_in_ : int
     Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (``n_features_in_``,)
     Their names, where all are strings."""
 
 

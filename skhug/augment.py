@@ -23,7 +23,18 @@ class Augmentation(BaseEstimator):
     """Base of the augmentations: parameters that act on a batch of images when called.
 
     Parameters follow scikit-learn (``get_params``, ``set_params``), so that a grid search
-    reaches them as ``augment__padding``.
+    reaches them as ``augment__padding``. One of your own has ``_augment(X, generator)``; a plain
+    function of the two does as well.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.augment import Augmentation
+    >>> class Invert(Augmentation):
+    ...     def _augment(self, X, generator):
+    ...         return 255 - X
+    >>> Invert()(torch.zeros(2, 1, 8, 8), torch.Generator()).max()
+    tensor(255.)
     """
 
     def __call__(self, X: Tensor, generator: torch.Generator) -> Tensor:

@@ -29,7 +29,29 @@ class Encoder(BaseEstimator):
     """Base of the encoder specifications: parameters that build a torch module.
 
     A specification holds no weights. Its parameters follow scikit-learn (``get_params``,
-    ``set_params``), so that a grid search reaches them as ``encoder__hidden_layer_sizes``.
+    ``set_params``), so that a grid search reaches them as ``encoder__hidden_layer_sizes``. One of
+    your own has ``build`` and, where its input is to be standardised, ``standardize = True``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from torch import nn
+    >>> from skhug import HUGClassifier
+    >>> from skhug.encoders import Encoder
+    >>> class Normed(Encoder):
+    ...     standardize = True
+    ...     def __init__(self, width=16):
+    ...         self.width = width
+    ...     def build(self, input_shape, n_components):
+    ...         return nn.Sequential(
+    ...             nn.Linear(*input_shape, self.width),
+    ...             nn.LayerNorm(self.width),
+    ...             nn.GELU(),
+    ...             nn.Linear(self.width, n_components),
+    ...         )
+    >>> model = HUGClassifier(Normed(), max_epochs=3, random_state=0)
+    >>> model.set_params(encoder__width=8).fit(*load_iris(return_X_y=True)).module_.body[0]
+    Linear(in_features=4, out_features=8, bias=True)
     """
 
     # How the estimator normalises the input in front of the module: by the training data's

@@ -106,6 +106,11 @@ def register_converters() -> None:
     ------
     ImportError
         If the extra is not installed: ``pip install 'skhug[onnx]'``.
+
+    Examples
+    --------
+    >>> from skhug.export import register_converters
+    >>> register_converters()
     """
     register = import_optional("skl2onnx").update_registered_converter
     for estimator in _SERVED:

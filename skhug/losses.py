@@ -141,7 +141,26 @@ def within_class_energy(
 
 
 class HUGLossTerms(NamedTuple):
-    """A loss and what it is made of: ``loss = alpha * between + beta * within``."""
+    """A loss and what it is made of: ``loss = alpha * between + beta * within``.
+
+    Parameters
+    ----------
+    loss : scalar Tensor
+        What to minimise.
+    between : scalar Tensor
+        Between-class term, of the proxies alone.
+    within : scalar Tensor
+        Within-class term, of the samples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.losses import HUGLoss
+    >>> loss = HUGLoss(alpha=0.5, beta=2.0)
+    >>> terms = loss(torch.eye(3), torch.tensor([0, 1, 2]), torch.eye(3))
+    >>> terms.between, terms.within, terms.loss
+    (tensor(1.), tensor(0.), tensor(0.5000))
+    """
 
     loss: Tensor
     between: Tensor

@@ -130,8 +130,8 @@ class StackedSearchCV(GridSearchCV):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), optional
+            Class labels; needed but for scorers of your own.
         **params : dict
             Passed to ``fit`` of the estimator, as ``sample_weight``, and to the splitter, as
             ``groups``.

@@ -36,7 +36,26 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 @dataclass
 class Segment:
-    """Parameters that share a learning rate, a weight decay and a dtype, in one flat buffer."""
+    """Parameters that share a learning rate, a weight decay and a dtype, in one flat buffer.
+
+    Parameters
+    ----------
+    parameters : list of torch.nn.Parameter
+        They become views of the buffer ``values``, their gradients views of ``gradients``.
+    learning_rate : float
+        Above 0.
+    weight_decay : float or None
+        0 or more; None leaves it to a torch.optim optimizer.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skhug.optimizers import Segment
+    >>> layer = nn.Linear(3, 2)
+    >>> segment = Segment([layer.weight, layer.bias], learning_rate=1e-3, weight_decay=0.0)
+    >>> segment.values.shape
+    torch.Size([8])
+    """
 
     parameters: list[nn.Parameter]
     learning_rate: float
@@ -70,6 +89,15 @@ def flatten(
     -------
     segments : list of Segment
         One for each (learning rate, weight decay, dtype), in order of appearance.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skhug.optimizers import flatten
+    >>> layer = nn.Linear(3, 2)
+    >>> segments = flatten([(layer.weight, 1e-3, 2.0), (layer.bias, 1e-3, 0.0)])
+    >>> [len(segment.values) for segment in segments]
+    [6, 2]
     """
     groups: dict[tuple[float, float | None, torch.dtype], list[nn.Parameter]] = {}
     for parameter, rate, decay in parameters:
@@ -253,12 +281,58 @@ class TorchStepper:
 
 
 def default_weight_decay(optimizer: Any) -> float | None:
-    """Return an optimizer's own weight decay; None leaves it to what a callable makes."""
+    """Return an optimizer's own weight decay; None leaves it to what a callable makes.
+
+    Parameters
+    ----------
+    optimizer : {"adamw", "sgd"}, AdamW, SGD or callable
+        As an estimator's parameter.
+
+    Returns
+    -------
+    weight_decay : float or None
+        What an estimator takes where its ``weight_decay`` is None.
+
+    Examples
+    --------
+    >>> from skhug.optimizers import default_weight_decay
+    >>> default_weight_decay("adamw")
+    2.0
+    """
     return getattr(_specification(optimizer), "default_weight_decay", None)
 
 
 def make_stepper(optimizer: Any, segments: list[Segment]) -> FlatStepper | TorchStepper:
-    """Return what steps an estimator's ``optimizer`` parameter over segments."""
+    """Return what steps an estimator's ``optimizer`` parameter over segments.
+
+    Parameters
+    ----------
+    optimizer : {"adamw", "sgd"}, AdamW, SGD or callable
+        As an estimator's parameter.
+    segments : list of Segment
+        Flat parameters, from :func:`flatten`.
+
+    Returns
+    -------
+    stepper : object
+        With ``step(factor)``, which steps once at ``factor`` times the learning rates,
+        ``state_dict`` and ``load_state_dict``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skhug.optimizers import flatten, make_stepper
+    >>> layer = nn.Linear(1, 1)
+    >>> segments = flatten((p, 0.1, 0.0) for p in layer.parameters())
+    >>> stepper = make_stepper("adamw", segments)
+    >>> for _ in range(200):
+    ...     _ = segments[0].gradients.zero_()
+    ...     (layer(torch.ones(1)) - 3).square().backward()
+    ...     stepper.step(1.0)
+    >>> bool((layer(torch.ones(1)) - 3).abs() < 0.1)
+    True
+    """
     specification = _specification(optimizer)
     flat = hasattr(specification, "step") and hasattr(specification, "init")
     return (FlatStepper if flat else TorchStepper)(specification, segments)

@@ -208,7 +208,23 @@ class Uniformity(BaseEstimator):
     A measure has ``between(proxies)`` and ``pull(squared)``: the cost of a row at a squared
     distance from its proxy, with the derivative in that squared distance. Parameters follow
     scikit-learn: ``get_params``, ``set_params``, clonable, searched as ``uniformity__s_within``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skhug.losses import HUGLoss, Uniformity
+    >>> class MeanCosine(Uniformity):
+    ...     def __init__(self, s_within=-2.0):
+    ...         self.s_within = s_within
+    ...     def between(self, proxies):
+    ...         w = torch.nn.functional.normalize(proxies)
+    ...         return (w @ w.T).mean()
+    >>> loss = HUGLoss(MeanCosine())
+    >>> loss(torch.eye(4), torch.arange(4), torch.eye(4)).between
+    tensor(0.2500)
     """
+
+    repulsion: float = 0.0  # of measures that have no such parameter
 
     def between(self, proxies: Tensor) -> Tensor:
         """Return what the classes' proxies pay for being close; lower is more uniform."""
