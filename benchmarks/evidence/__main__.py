@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evidence.harness import Lab
 
 # Modules of this package; each has ``ask(lab)``.
-QUESTIONS = ("noise",)
+QUESTIONS = ("generalisation", "noise", "longtail")
 
 
 def main() -> None:
