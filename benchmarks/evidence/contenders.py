@@ -89,7 +89,8 @@ HUG = {
     "HUG mhe -2": hug(uniformity=MHE(s_within=-2.0)),
     "HUG mhe -4": hug(uniformity=MHE(s_within=-4.0)),
     "HUG mhs": hug(uniformity=MHS()),
-    "HUG mgd": hug(uniformity=MGD()),
+    # With fixed proxies it is mhe -2: the determinant has no gradient there.
+    "HUG mgd, learned, attached": hug(uniformity=MGD(), proxies=Learned()),
     "HUG mhe -2, repulsion": hug(
         values("uniformity", *(MHE(s_within=-2.0, repulsion=r) for r in _REPULSION))
     ),
