@@ -21,6 +21,7 @@ RATES: dict[str, list[Setting]] = {
     network: [{"learning_rate": rate, "weight_decay": decay} for rate, decay in pairs]
     for network, pairs in {
         "mlp": [(3e-3, 2.0), (1e-3, 2.0), (1e-3, 0.3), (3e-3, 0.3), (1e-3, 0.01), (3e-3, 0.01)],
+        "tables": [(3e-3, 2.0), (1e-3, 0.01), (1e-3, 2.0), (3e-3, 0.01)],
         "convnet": [(3e-3, 0.5), (1e-2, 0.5), (3e-3, 2.0), (1e-3, 0.5)],
     }.items()
 }
@@ -61,17 +62,17 @@ def scaled_mlp(**params: Any) -> Any:
 CROSS_ENTROPY = {
     "cross-entropy": peer(losses.Softmax, "cross-entropy"),
     "label smoothing": peer(
-        losses.LabelSmoothing, "cross-entropy", values("smoothing", 0.1, 0.05, 0.2)
+        losses.LabelSmoothing, "cross-entropy", values("smoothing", 0.1, 0.2, 0.05)
     ),
 }
 NORMALISED = {
     "normalised softmax": peer(
-        losses.NormalisedSoftmax, "normalised", values("temperature", 0.1, 0.05, 0.2)
+        losses.NormalisedSoftmax, "normalised", values("temperature", 0.2, 0.1, 0.05)
     ),
     "ArcFace": peer(losses.ArcFace, "normalised", values("margin", 0.2, 0.1, 0.5)),
-    "NTCE": peer(losses.NTCE, "normalised", values("temperature", 0.1, 0.05, 0.2)),
-    "NONL": peer(losses.NONL, "normalised", values("temperature", 0.1, 0.05, 0.2)),
-    "SupCon, nearest mean": peer(losses.SupCon, "others", values("temperature", 0.1, 0.05, 0.2)),
+    "NTCE": peer(losses.NTCE, "normalised", values("temperature", 0.2, 0.1, 0.05)),
+    "NONL": peer(losses.NONL, "normalised", values("temperature", 0.2, 0.1, 0.05)),
+    "SupCon, nearest mean": peer(losses.SupCon, "others", values("temperature", 0.2, 0.1, 0.05)),
     "MSE to the simplex": peer(losses.SimplexMSE, "others"),
 }
 ROBUST = {
@@ -83,7 +84,7 @@ ROBUST = {
         losses.SymmetricCrossEntropy, "robust", values("a", 0.1, 0.5, 0.01)
     ),
 }
-_REPULSION = (1.0, 0.5, 2.0)
+_REPULSION = (1.0, 2.0, 0.5)
 HUG = {
     "HUG mhe -1": hug(uniformity=MHE(s_within=-1.0)),
     "HUG mhe -2": hug(uniformity=MHE(s_within=-2.0)),

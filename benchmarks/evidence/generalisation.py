@@ -1,7 +1,7 @@
 """Question 1: clean labels. Digits and photographs, then a dozen tabular sets.
 
 Images: every contender is screened with the same number of trials on validation rows and one
-seed, the best few of each family run in full. Tabular sets: three draws of the test rows, settings
+seed, the best few of each family run in full. Tabular sets: two draws of the test rows, settings
 chosen anew on each draw's validation rows; ranks are over all contenders of a data set.
 """
 
@@ -75,13 +75,13 @@ class TabularForm(NamedTuple):
 
 
 MNIST = ImageForm(
-    Task("mnist", 10_000), Budget(MLP(), epochs=10), "mlp", ON_IMAGES, 4, (0, 1, 2), 3
+    Task("mnist", 10_000), Budget(MLP(), epochs=10), "mlp", ON_IMAGES, 2, (0, 1, 2), 2
 )
 CIFAR = ImageForm(
     Task("cifar10", 4000), Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=5), "convnet",
     ON_PHOTOGRAPHS, 2, (0, 1, 2), 2,
 )  # fmt: skip
-TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 2, (0, 1, 2))
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 2, (0, 1))
 _QUICK = {name: ON_IMAGES[name] for name in QUICKLY}
 QUICK_MNIST = MNIST._replace(
     task=Task("mnist", 3000), budget=Budget(MLP(), epochs=5), contenders=_QUICK, trials=2,
@@ -155,7 +155,7 @@ def mean_accuracies(lab: Lab, form: TabularForm, name: str) -> list[float]:
     found = []
     for fold in form.folds:
         task = Task(name, fold=fold)
-        tuned = lab.tune(form.contenders, task, form.budget, RATES["mlp"], form.trials)
+        tuned = lab.tune(form.contenders, task, form.budget, RATES["tables"], form.trials)
         chosen: dict[str, Setting] = {n: setting for n, (_, setting) in tuned.items()}
         final = lab.final(form.contenders, chosen, task, form.budget, (fold,))
         found.append([final[n]["accuracy"][0] for n in form.contenders])

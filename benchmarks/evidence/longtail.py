@@ -62,7 +62,7 @@ class Form(NamedTuple):
 
 
 FULL = [
-    Form(Task("mnist", 10_000, ("long tail", IMBALANCE)), Budget(MLP()), "mlp", 3, (0, 1, 2), 4),
+    Form(Task("mnist", 10_000, ("long tail", IMBALANCE)), Budget(MLP()), "mlp", 2, (0, 1, 2), 3),
     Form(
         Task("cifar10", 10_000, ("long tail", IMBALANCE)),
         Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=6),
