@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from skhug import _calibration
-from skhug._calibration import Candidates, calibration_rows, candidates, fit_concentration
+from skhug._calibration import Candidates, calibration_rows, candidates, fit_falloff
 from skhug._nearest import nearest
 
 
@@ -40,8 +40,8 @@ def test_columns_stand_for_every_class_once(n_classes):
 
 def test_a_draw_of_classes_gives_what_all_of_them_give():
     z, proxies, y = clustered(1500, 600, noise=0.3)
-    few = fit_concentration(candidates(z, proxies, y), torch.ones(600))
-    full = fit_concentration(Candidates(z @ proxies.T, y, None), torch.ones(600))
+    few = fit_falloff(candidates(z, proxies, y), torch.ones(600), 1e-3)
+    full = fit_falloff(Candidates(z @ proxies.T, y, None), torch.ones(600), 1e-3)
     np.testing.assert_allclose(few, full, rtol=0.02)
 
 
