@@ -1,0 +1,1 @@
+"""HUG against its peers on the same work, one module a question."""

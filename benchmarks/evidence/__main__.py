@@ -1,0 +1,48 @@
+"""Ask one question of the evidence, or all, and write its tables and figures.
+
+Results go to ``benchmarks/results/evidence_*.md`` and ``.json``; finished trials are kept in a
+cache, so that a run that was interrupted goes on:
+
+    python benchmarks/evidence --data DIR                 # all, some hours on two cores
+    python benchmarks/evidence --data DIR --only noise
+    python benchmarks/evidence --data DIR --quick         # all, in minutes
+
+DIR holds ``mnist.npz`` and ``cifar10.npz``; without it they come from OpenML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from evidence.harness import Lab
+
+# Modules of this package; each has ``ask(lab)``.
+QUESTIONS = ("generalisation", "noise", "longtail")
+
+
+def main() -> None:
+    """Parse the command line and ask."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/evidence", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, help="folder with mnist.npz and cifar10.npz")
+    parser.add_argument("--only", choices=QUESTIONS, nargs="+", help="these questions alone")
+    parser.add_argument("--quick", action="store_true", help="smaller, in files of its own")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at once, a core each")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".evidence-cache"), help="folder of finished trials"
+    )
+    options = parser.parse_args()
+    lab = Lab(options.data, options.cache, options.jobs, options.quick)
+    for question in options.only or QUESTIONS:
+        importlib.import_module(f"evidence.{question}").ask(lab)
+
+
+if __name__ == "__main__":
+    main()

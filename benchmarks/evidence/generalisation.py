@@ -1,0 +1,171 @@
+"""Question 1: clean labels. Digits and photographs, then a dozen tabular sets.
+
+Images: every contender is screened with the same number of trials on validation rows and one
+seed, the best few of each family run in full. Tabular sets: three draws of the test rows, settings
+chosen anew on each draw's validation rows; ranks are over all contenders of a data set.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from evidence import losses
+from evidence.contenders import CROSS_ENTROPY, HUG, NORMALISED, RATES, SCIKIT_LEARN, hug, peer
+from evidence.data import TABULAR, Task
+from evidence.harness import (
+    Contender,
+    Lab,
+    Setting,
+    Table,
+    as_json,
+    comparison,
+    finalists,
+    publish,
+)
+from evidence.models import Budget
+from skhug import MHE, MLP, ConvNet, Learned
+
+ON_IMAGES = {**CROSS_ENTROPY, **NORMALISED, **HUG}
+QUICKLY = ("cross-entropy", "label smoothing", "normalised softmax", "NONL", "HUG mhe -2")
+# A fit takes ten times as long: fewer contenders, no settings of their own but the rates.
+ON_PHOTOGRAPHS = {
+    "cross-entropy": peer(losses.Softmax, "cross-entropy"),
+    "label smoothing 0.1": peer(losses.LabelSmoothing, "cross-entropy"),
+    "normalised softmax": peer(losses.NormalisedSoftmax, "normalised"),
+    "HUG mhe -2": HUG["HUG mhe -2"],
+    "HUG mhe -4": HUG["HUG mhe -4"],
+    "HUG mhe -2, repulsion 1": hug(uniformity=MHE(repulsion=1.0)),
+    "HUG mhe -2, learned, attached, alpha 5, repulsion 2": hug(
+        uniformity=MHE(repulsion=2.0), proxies=Learned(), alpha=5.0
+    ),
+}
+DEFAULTS = "HUGClassifier()"
+ON_TABLES = {
+    **CROSS_ENTROPY,
+    "normalised softmax": NORMALISED["normalised softmax"],
+    DEFAULTS: hug(n_components=None)._replace(tunes_rates=False),
+    **{name: HUG[name] for name in ("HUG mhe -1", "HUG mhe -2", "HUG mhe -4")},
+    **SCIKIT_LEARN,
+}
+
+
+class ImageForm(NamedTuple):
+    """A data set of images and how much is trained."""
+
+    task: Task
+    budget: Budget
+    rates: str
+    contenders: dict[str, Contender]
+    trials: int
+    seeds: tuple[int, ...]
+    a_family: int
+
+
+class TabularForm(NamedTuple):
+    """Data sets, draws of their test rows, and trials in each."""
+
+    names: tuple[str, ...]
+    budget: Budget
+    contenders: dict[str, Contender]
+    trials: int
+    folds: tuple[int, ...]
+
+
+MNIST = ImageForm(
+    Task("mnist", 10_000), Budget(MLP(), epochs=10), "mlp", ON_IMAGES, 4, (0, 1, 2), 3
+)
+CIFAR = ImageForm(
+    Task("cifar10", 4000), Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=5), "convnet",
+    ON_PHOTOGRAPHS, 2, (0, 1, 2), 2,
+)  # fmt: skip
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 2, (0, 1, 2))
+_QUICK = {name: ON_IMAGES[name] for name in QUICKLY}
+QUICK_MNIST = MNIST._replace(
+    task=Task("mnist", 3000), budget=Budget(MLP(), epochs=5), contenders=_QUICK, trials=2,
+    seeds=(0, 1),
+)  # fmt: skip
+QUICK_TABLES = TABLES._replace(names=("iris", "wine", "moons, noise 0.3"), trials=1, folds=(0, 1))
+
+
+def ask(lab: Lab) -> None:
+    """Publish digits, tables and photographs, in the order of what they take."""
+    tables, results = [], {}
+    add_images(lab, QUICK_MNIST if lab.quick else MNIST, tables, results)
+    add_tables(lab, QUICK_TABLES if lab.quick else TABLES, tables, results)
+    if not lab.quick:
+        add_images(lab, CIFAR, tables, results)
+
+
+def add_images(lab: Lab, form: ImageForm, tables: list[Table], results: dict) -> None:
+    """Screen, run the finalists and publish what is known so far."""
+    tuned = lab.tune(form.contenders, form.task, form.budget, RATES[form.rates], form.trials)
+    chosen = finalists(tuned, form.contenders, form.a_family)
+    final = lab.final(form.contenders, chosen, form.task, form.budget, form.seeds)
+    variants = [name for name in final if form.contenders[name].family == "cross-entropy"]
+    reference = max(variants, key=lambda name: final[name]["accuracy"].mean())
+    text = (
+        f"{form.task.rows:,} training rows, the official test set, {form.budget.epochs} epochs, "
+        f"{len(form.seeds)} seeds, mean ± standard error. {len(tuned)} contenders were screened "
+        f"with {form.trials} trials each on validation rows; the best {form.a_family} of each "
+        "family run in full."
+    )
+    tables.append(comparison(form.task.data, text, final, chosen, reference))
+    results[form.task.data] = as_json(final, chosen)
+    results[form.task.data]["validation"] = {n: score for n, (score, _) in tuned.items()}
+    publish(lab, "generalisation", tables, results)
+
+
+def add_tables(lab: Lab, form: TabularForm, tables: list[Table], results: dict) -> None:
+    """Tune and test on every draw of every set, rank, and publish what is known so far."""
+    scores = np.array([mean_accuracies(lab, form, name) for name in form.names])
+    names = list(form.contenders)
+    ranks = stats.rankdata(-scores, axis=1).mean(0)
+    best_variant = min(CROSS_ENTROPY, key=lambda name: ranks[names.index(name)])
+    reference = scores[:, names.index(best_variant)]
+    rows = []
+    for i in np.argsort(ranks):
+        p = stats.wilcoxon(scores[:, i], reference, zero_method="zsplit").pvalue
+        beside = "" if names[i] == best_variant else f"{np.mean(scores[:, i] - reference):+.4f}"
+        test = "" if names[i] == best_variant else f"{p:.2g}"
+        rows.append([names[i], f"{ranks[i]:.2f}", f"{scores[:, i].mean():.4f}", beside, test])
+    text = (
+        f"{len(form.names)} sets, {len(form.folds)} draws of a third as test rows, {form.trials} "
+        "trials on validation rows for each contender and draw. Mean rank (1 is best), mean "
+        f"accuracy, mean difference to {best_variant} and the p of Wilcoxon's signed-rank test "
+        "over the sets."
+    )
+    header = ["contender", "mean rank", "mean accuracy", f"beside {best_variant}", "p"]
+    tables.append(Table("Tabular sets", text, header, rows))
+    tables.append(by_set(form, names, scores))
+    results["tabular"] = {
+        "ranks": dict(zip(names, ranks.tolist(), strict=True)),
+        "accuracy": {
+            data: dict(zip(names, row.tolist(), strict=True))
+            for data, row in zip(form.names, scores, strict=True)
+        },
+    }
+    publish(lab, "generalisation", tables, results)
+
+
+def mean_accuracies(lab: Lab, form: TabularForm, name: str) -> list[float]:
+    """Return each contender's accuracy on one set, the mean over the draws."""
+    found = []
+    for fold in form.folds:
+        task = Task(name, fold=fold)
+        tuned = lab.tune(form.contenders, task, form.budget, RATES["mlp"], form.trials)
+        chosen: dict[str, Setting] = {n: setting for n, (_, setting) in tuned.items()}
+        final = lab.final(form.contenders, chosen, task, form.budget, (fold,))
+        found.append([final[n]["accuracy"][0] for n in form.contenders])
+    return np.mean(found, axis=0).tolist()
+
+
+def by_set(form: TabularForm, names: list[str], scores: np.ndarray) -> Table:
+    """Return the accuracies set by set."""
+    rows = [
+        [data, *(f"{value:.4f}" for value in row)]
+        for data, row in zip(form.names, scores, strict=True)
+    ]
+    return Table("Tabular sets, one by one", "Accuracy.", ["data", *names], rows)

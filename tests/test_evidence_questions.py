@@ -1,0 +1,88 @@
+"""Each question of the evidence runs from the data to its report, here on scikit-learn's digits."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import common
+from evidence import generalisation, harness, longtail, noise
+from evidence.models import Budget
+
+from skhug import MLP
+
+TINY = Budget(MLP(16), n_components=9, epochs=2)
+
+
+@pytest.fixture
+def lab(tmp_path, digits, monkeypatch):
+    X, y = digits
+    np.savez(
+        tmp_path / "mnist.npz", X_train=X[:1200], y_train=y[:1200], X_test=X[1200:], y_test=y[1200:]
+    )
+    for module in (common, harness):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    return harness.Lab(tmp_path, None, jobs=1, quick=True)
+
+
+def results(folder, question):
+    text = (folder / f"evidence_{question}_quick.md").read_text()
+    return text, json.loads((folder / f"evidence_{question}_quick.json").read_text())["results"]
+
+
+def test_noise_reports_every_kind_and_share(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(noise, "QUICK", noise.QUICK._replace(budget=TINY))
+    noise.ask(lab)
+    text, figures = results(tmp_path, "noise")
+    assert next(iter(figures)) == "40% symmetric"
+    assert len(figures) == len(noise.CHANGES)
+    assert all(set(cells) == set(noise.QUICK.contenders) for cells in figures.values())
+    assert text.count("| HUG mhe -1 |") == 1
+
+
+def test_longtail_reports_head_and_tail(lab, tmp_path, monkeypatch):
+    budget = TINY._replace(epochs=40)  # enough to know the head
+    monkeypatch.setattr(longtail, "QUICK", [longtail.QUICK[0]._replace(budget=budget, trials=1)])
+    longtail.ask(lab)
+    text, figures = results(tmp_path, "longtail")
+    cells = figures["mnist"]["cross-entropy"]
+    assert cells["head"]["mean"] > 0.5 > cells["tail"]["mean"]
+    assert set(figures["mnist"]["validation"]) == set(longtail.CONTENDERS)
+    assert "| contender | balanced accuracy | head | tail |" in text
+
+
+def test_generalisation_reports_images_and_tables(lab, tmp_path, monkeypatch):
+    names = ("cross-entropy", "HUG mhe -2", "RandomForest", "label smoothing")
+    few = {name: generalisation.ON_TABLES[name] for name in names}
+    monkeypatch.setattr(
+        generalisation, "QUICK_MNIST", generalisation.QUICK_MNIST._replace(budget=TINY, trials=1)
+    )
+    monkeypatch.setattr(
+        generalisation,
+        "QUICK_TABLES",
+        generalisation.QUICK_TABLES._replace(
+            budget=TINY, names=("iris", "wine"), folds=(0,), contenders=few
+        ),
+    )
+    generalisation.ask(lab)
+    text, figures = results(tmp_path, "generalisation")
+    assert set(figures["tabular"]["accuracy"]) == {"iris", "wine"}
+    assert sum(figures["tabular"]["ranks"].values()) == pytest.approx(1 + 2 + 3 + 4)
+    assert text.count("### ") == 3
+
+
+def test_recall_by_class_averages_over_the_classes():
+    class Zeros:
+        def predict(self, X):
+            return np.zeros(len(X), dtype=int)
+
+    y = np.array([0] * 10 + [1, 2, 3, 4, 5])
+    split = longtail.Split(None, None, np.zeros((15, 1)), y, 6)
+    assert longtail.by_class(Zeros(), split) == {
+        "balanced accuracy": pytest.approx(1 / 6),
+        "head": pytest.approx(1 / 3),
+        "tail": 0.0,
+    }
