@@ -23,7 +23,7 @@ from evidence.contenders import CROSS_ENTROPY, RATES
 from evidence.data import Split, Task
 from evidence.harness import Contender, Final, Lab, Setting, Table, as_json, in_words, publish
 from evidence.models import Budget
-from skhug import MHE, MLP, HUGClassifier
+from skhug import MLP, HUGClassifier
 
 # Logits of squared distances d2 to the proxies, from parameters, and where their fit starts.
 MAPS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], list[float]]]] = {
@@ -92,7 +92,6 @@ def _hug(**fixed: Any) -> Contender:
 CONTENDERS = {
     **CROSS_ENTROPY,
     "HUG mhe -2": _hug(),
-    "HUG mhe -4": _hug(uniformity=MHE(s_within=-4.0)),
 }
 
 

@@ -23,7 +23,6 @@ PEER = "normalised softmax"
 CONTENDERS = {
     PEER: NORMALISED[PEER],
     "HUG mhe -2": HUG["HUG mhe -2"],
-    "HUG mhe -4": HUG["HUG mhe -4"],
     "HUG mhe -2, learned, attached": HUG["HUG mhe -2, learned, attached"],
 }
 SEARCHED = 2000  # test rows
@@ -41,8 +40,8 @@ class Form(NamedTuple):
 
 
 FULL = [
-    Form(Task("digits"), Budget(MLP(), epochs=40), (9, 5, 3, 2), 3, (0, 1, 2), CONTENDERS),
-    Form(Task("mnist", 4000), Budget(MLP(), epochs=10), (9, 5, 3, 2), 3, (0, 1, 2), CONTENDERS),
+    Form(Task("digits"), Budget(MLP(), epochs=30), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
+    Form(Task("mnist", 3000), Budget(MLP(), epochs=10), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
 ]
 _FEW = {name: CONTENDERS[name] for name in (PEER, "HUG mhe -2")}
 QUICK = [Form(Task("digits"), Budget(MLP(), epochs=10), (9, 2), 2, (0, 1), _FEW)]

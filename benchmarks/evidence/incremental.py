@@ -39,7 +39,7 @@ class Form(NamedTuple):
     seeds: tuple[int, ...]
 
 
-FULL = Form(Task("mnist", 4000), Budget(MLP(), epochs=5), (20, 0, 5, 100), 3, (0, 1, 2))
+FULL = Form(Task("mnist", 4000), Budget(MLP(), epochs=5), (20, 0, 100), 2, (0, 1, 2))
 QUICK = Form(Task("digits"), Budget(MLP(), epochs=3), (10, 0), 1, (0, 1))
 RATES: list[Setting] = [{"learning_rate": rate} for rate in (1e-3, 3e-4, 3e-3)]
 
@@ -110,7 +110,6 @@ def _hug(**fixed: Any) -> Contender:
 CONTENDERS = {
     "cross-entropy": _peer(losses.Softmax),
     "normalised softmax": _peer(losses.NormalisedSoftmax),
-    "HUG mhe -1": _hug(uniformity=MHE(s_within=-1.0)),
     "HUG mhe -2": _hug(),
     "HUG mhe -2, repulsion": _hug(uniformity=MHE(s_within=-2.0, repulsion=1.0)),
     "HUG mhe -2, learned, attached": _hug(proxies=Learned()),
