@@ -31,11 +31,13 @@ _ROWS = 8192
 _COSINES = 1 << 21
 
 # Where nothing is known, in logarithms: what held-out rows of MNIST and of small tabular sets
-# lead to, about alike for 1,000 and for 40,000 training rows.
+# lead to, about alike for 1,000 and for 40,000 training rows. These are for ten classes; what
+# separates classes must grow with the logarithm of how many others there are.
 _CENTRE = np.array([-0.8, -8.2, -0.5])
+_GROWS = np.array([1.0, 0.0, 1.0])
 _BOUNDS = [(-3.0, 4.0), (-12.0, 2.0), (-8.0, 5.0)]
-# Pull towards it, against a mean log-loss. Rows that were trained on look better than any new
-# ones, and the more of them the less does it show: there it does not fade with their number.
+# Pull towards it, against a mean log-loss. Rows that were trained on look better than
+# new ones however many they are: there it does not fade with their number.
 _PULL_TRAINED = 0.004
 _PULL_HELD_OUT = 0.5
 
@@ -81,6 +83,13 @@ class Candidates(NamedTuple):
     cosines: Tensor
     own: Tensor
     log_count: Tensor | None
+
+    @property
+    def log_classes(self) -> float:
+        """Logarithm of the number of classes that all columns stand for."""
+        if self.log_count is None:
+            return math.log(self.cosines.shape[1])
+        return float(self.log_count[0].logsumexp(0))
 
 
 def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
@@ -169,6 +178,7 @@ def fit_falloff(candidates: Candidates, weight: Tensor, pull: float) -> Falloff:
     log_count = 0 if candidates.log_count is None else candidates.log_count.double()
     squared, own = _squared_distances(candidates.cosines.double()), candidates.own[:, None]
     far = squared.square().div_(4)
+    centre = _CENTRE + _GROWS * math.log(candidates.log_classes / math.log(10))
 
     def penalised_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         concentration, softening, cutoff = np.exp(parameters)
@@ -190,11 +200,11 @@ def fit_falloff(candidates: Candidates, weight: Tensor, pull: float) -> Falloff:
                 cutoff * by_far,
             ]
         )
-        away = parameters - _CENTRE
+        away = parameters - centre
         return value + pull * float(away @ away), gradient + 2 * pull * away
 
     with threads_for(FLOPS_A_FUNCTION * squared.numel(), squared.device):
-        result = minimize(penalised_loss, _CENTRE, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
+        result = minimize(penalised_loss, centre, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
     return Falloff(*np.exp(result.x).tolist())
 
 
