@@ -64,7 +64,7 @@ class Form(NamedTuple):
 
 FULL = Form(
     {
-        "mnist": (Task("mnist", 10_000), Budget(MLP())),
+        "mnist": (Task("mnist", 3000), Budget(MLP())),
         "digits": (Task("digits"), Budget(MLP())),
         "breast cancer": (Task("breast cancer"), Budget(MLP(), epochs=100)),
         "wine": (Task("wine"), Budget(MLP(), epochs=100)),

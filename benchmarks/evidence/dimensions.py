@@ -40,8 +40,8 @@ class Form(NamedTuple):
 
 
 FULL = [
-    Form(Task("digits"), Budget(MLP(), epochs=30), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
-    Form(Task("mnist", 3000), Budget(MLP(), epochs=10), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
+    Form(Task("digits"), Budget(MLP(), epochs=20), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
+    Form(Task("mnist", 2000), Budget(MLP(), epochs=10), (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
 ]
 _FEW = {name: CONTENDERS[name] for name in (PEER, "HUG mhe -2")}
 QUICK = [Form(Task("digits"), Budget(MLP(), epochs=10), (9, 2), 2, (0, 1), _FEW)]

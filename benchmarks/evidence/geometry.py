@@ -41,7 +41,7 @@ class Form(NamedTuple):
     seeds: tuple[int, ...]
 
 
-FULL = Form(Task("mnist", 2000), Budget(MLP(), epochs=30), (9, 4), 2, (0, 1, 2))
+FULL = Form(Task("digits"), Budget(MLP(), epochs=40), (9, 4), 2, (0, 1, 2))
 QUICK = Form(Task("digits"), Budget(MLP(), epochs=8), (9,), 1, (0, 1))
 
 
