@@ -146,6 +146,14 @@ def test_a_step_brings_its_classes_and_what_was_kept():
     ]
 
 
+def test_class_means_weigh_a_rare_class_as_a_common_one():
+    outputs = torch.tensor([[2.0, 0.0]] * 4 + [[1.0, 0.5]], requires_grad=True)
+    y = torch.tensor([0, 0, 0, 0, 1])
+    each = torch.nn.functional.cross_entropy(outputs, y, reduction="none")
+    loss = incremental.ClassMeans(2, 2, None)(outputs, y)
+    torch.testing.assert_close(loss, (each[0] + each[4]) / 2)
+
+
 def test_remembering_is_measured_by_step():
     class First:
         def predict(self, X):
