@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 __all__ = ["FORMAT", "pack", "read_archive", "replace_file", "temporary_files", "unpack"]
 
 # Raised with every change after which older versions of skhug would misread a file.
-FORMAT = 1
+FORMAT = 2
 _NO_CHECKSUM = "0" * 64
 # Quotes inside the JSON header are escaped, so that this occurs nowhere else.
 _CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -89,7 +89,7 @@ def unpack(data: bytes, kind: str) -> tuple[Any, dict[str, np.ndarray]]:
     return header, arrays
 
 
-def _read_1(data: bytes, length: int, metadata: Any) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_2(data: bytes, length: int, metadata: Any) -> tuple[Any, dict[str, np.ndarray]]:
     places = [match.span(1) for match in _CHECKSUM.finditer(data, 0, length)]
     if len(places) != 1:
         raise ValueError("no checksum")
@@ -103,8 +103,16 @@ def _read_1(data: bytes, length: int, metadata: Any) -> tuple[Any, dict[str, np.
     return json.loads(metadata["header"]), load(bytes(data))
 
 
+def _read_1(data: bytes, length: int, metadata: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """Read a file whose classifier's probabilities had no cut-off yet."""
+    header, arrays = _read_2(data, length, metadata)
+    if header.get("class") == "HUGClassifier":
+        header["attributes"]["cutoff_"] = 0.0
+    return header, arrays
+
+
 # Version of the format to what reads it: (all bytes, length of the head, metadata).
-_READERS = {1: _read_1}
+_READERS = {1: _read_1, 2: _read_2}
 
 
 def read_archive(path: str | os.PathLike, kind: str) -> tuple[Any, dict[str, np.ndarray]]:

@@ -248,7 +248,7 @@ class _BaseHUG(
 
     # --- what the estimators differ in -----------------------------------------------------
 
-    def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
+    def _fitted_extras(self, objective: Objective, task: Task) -> dict[str, Any]:
         """Return further fitted attributes, from held-out rows where there are some."""
         return {}
 

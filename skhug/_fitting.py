@@ -317,7 +317,6 @@ def _monitor(
 
 def _fitted_attributes(estimator: Any, task: Task, state: TrainingState) -> dict[str, Any]:
     objective, history = state.objective, list(state.history)
-    held_out = task.rows if task.validation is None else task.validation
     return {
         "module_": objective.encoder,
         "proxies_": to_numpy(objective.unit_proxies()),
@@ -325,5 +324,5 @@ def _fitted_attributes(estimator: Any, task: Task, state: TrainingState) -> dict
         "history_": history,
         "n_iter_": state.epoch,
         "loss_": history[-1]["loss"] if history else float("nan"),
-        **estimator._fitted_extras(objective, held_out),
+        **estimator._fitted_extras(objective, task),
     }

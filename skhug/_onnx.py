@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skhug._calibration import log_probabilities
+from skhug._calibration import Falloff, log_probabilities
 from skhug._modules import SphereEncoder
 from skhug._nearest import decision
 
@@ -85,8 +85,8 @@ class ServedClassifier(ServedEmbedder):
         Unit rows.
     classes : ndarray of shape (n_classes,)
         Labels.
-    concentration, softening : float
-        Of :func:`~skhug._calibration.log_probabilities`.
+    falloff : Falloff
+        For :func:`~skhug._calibration.log_probabilities`.
     """
 
     # scikit-learn's converters give label and probabilities in this order too.
@@ -97,20 +97,18 @@ class ServedClassifier(ServedEmbedder):
         encoder: SphereEncoder,
         proxies: np.ndarray,
         classes: np.ndarray,
-        concentration: float,
-        softening: float,
+        falloff: Falloff,
     ) -> None:
         super().__init__(encoder)
         self.classes = onnx_labels(classes)
-        self.concentration = concentration
-        self.softening = softening
+        self.falloff = falloff
         self.register_buffer("proxies", torch.tensor(proxies, dtype=torch.float64))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of their names; the label as its index."""
         z = self.embed(X)
         cosines = z @ self.proxies.T
-        probabilities = log_probabilities(cosines, self.concentration, self.softening).exp()
+        probabilities = log_probabilities(cosines, self.falloff).exp()
         return cosines.argmax(1), probabilities.float(), decision(cosines).float(), z.float()
 
 

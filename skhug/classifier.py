@@ -13,13 +13,16 @@ from torch import Tensor
 
 from skhug._base import _BaseHUG
 from skhug._calibration import (
+    Falloff,
     calibration_rows,
     candidates,
-    fit_concentration,
+    fit_falloff,
     log_probabilities,
+    pull_of,
 )
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
+from skhug._fitting import Task
 from skhug._inference import device_of, embed, join
 from skhug._nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
@@ -43,11 +46,12 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     Attributes
     ----------
     {attributes}
-    concentration_, softening_ : float
-        Of the probabilities, ``p_c`` proportional to ``(d_c^2 + softening_)^-concentration_``
-        with ``d_c`` the distance to proxy c. Fitted on the validation rows where there are
-        some, else on the training rows; on a draw of rows, and of the classes far from a row,
-        where there are many.
+    concentration_, softening_, cutoff_ : float
+        Of the probabilities, ``p_c`` proportional to ``(d_c^2 + softening_)^-concentration_ *
+        exp(-cutoff_ * d_c^4 / 4)`` with ``d_c`` the distance to proxy c. Fitted on the
+        validation rows where there are some, else on the training rows, which tell less: there
+        they stay nearer to values that suit most data. On a draw of rows, and of the classes
+        far from a row, where there are many.
 
     See Also
     --------
@@ -160,7 +164,11 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         return self._of_cosines(X, self._log_probabilities)
 
     def _log_probabilities(self, cosines: Tensor) -> Tensor:
-        return log_probabilities(cosines, self.concentration_, self.softening_)
+        return log_probabilities(cosines, self._falloff)
+
+    @property
+    def _falloff(self) -> Falloff:
+        return Falloff(self.concentration_, self.softening_, self.cutoff_)
 
     def _of_cosines(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         """Join what a function makes of the cosines (block, n_classes)."""
@@ -180,20 +188,21 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
         X = check_rows(self, X)
         return X, to_tensor(self.proxies_, device_of(self.module_))
 
-    def _fitted_extras(self, objective: Objective, held_out: Rows) -> dict[str, Any]:
-        proxies = objective.unit_proxies()
-        rows = calibration_rows(len(held_out.y), len(proxies))
-        if len(rows) < len(held_out.y):
-            held_out = held_out.take(rows)
-        embeddings = embed(objective.encoder, held_out.X)
-        y, weight = (to_tensor(a, embeddings.device) for a in (held_out.y, held_out.weight))
-        concentration, softening = fit_concentration(candidates(embeddings, proxies, y), weight)
-        return {"concentration_": concentration, "softening_": softening}
+    def _fitted_extras(self, objective: Objective, task: Task) -> dict[str, Any]:
+        trained_on = task.validation is None
+        rows, proxies = task.rows if trained_on else task.validation, objective.unit_proxies()
+        drawn = calibration_rows(len(rows.y), len(proxies))
+        if len(drawn) < len(rows.y):
+            rows = rows.take(drawn)
+        embeddings = embed(objective.encoder, rows.X)
+        y, weight = (to_tensor(a, embeddings.device) for a in (rows.y, rows.weight))
+        falloff = fit_falloff(
+            candidates(embeddings, proxies, y), weight, pull_of(len(drawn), trained_on)
+        )
+        return {f"{name}_": value for name, value in falloff._asdict().items()}
 
     def _served(self) -> ServedClassifier:
-        return ServedClassifier(
-            self.module_, self.proxies_, self.classes_, self.concentration_, self.softening_
-        )
+        return ServedClassifier(self.module_, self.proxies_, self.classes_, self._falloff)
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         predicted = to_numpy(nearest(embeddings, proxies)[1])

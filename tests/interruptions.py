@@ -147,7 +147,8 @@ def assert_same_fit(one, other, X):
     assert np.array_equal(one.proxies_, other.proxies_)
     assert np.array_equal(one.transform(X), other.transform(X))
     if isinstance(one, HUGClassifier):
-        assert (one.concentration_, one.softening_) == (other.concentration_, other.softening_)
+        for name in ("concentration_", "softening_", "cutoff_"):
+            assert getattr(one, name) == getattr(other, name)
 
 
 def fit_with_cuts(name, folder, X, y, Estimator=HUGClassifier, cuts=(7, 3, 9), **fit):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from skhug import _calibration
-from skhug._calibration import Candidates, calibration_rows, candidates, fit_concentration
+from skhug._calibration import Candidates, calibration_rows, candidates, fit_falloff
 from skhug._nearest import nearest
 
 
@@ -24,6 +24,7 @@ def test_few_classes_are_all_seen():
     assert torch.equal(seen.cosines, z @ proxies.T)
     assert torch.equal(seen.own, y)
     assert seen.log_count is None
+    assert seen.log_classes == pytest.approx(np.log(100))
 
 
 @pytest.mark.parametrize("n_classes", [513, 2000])
@@ -33,6 +34,7 @@ def test_columns_stand_for_every_class_once(n_classes):
     assert seen.cosines.shape == seen.log_count.shape == (40, 512)
     count = seen.log_count.exp().sum(1)
     torch.testing.assert_close(count, torch.full((40,), float(n_classes)))
+    assert seen.log_classes == pytest.approx(np.log(n_classes))
     cosines = z @ proxies.T
     torch.testing.assert_close(seen.cosines[:, 0], cosines.gather(1, y[:, None])[:, 0])
     torch.testing.assert_close(seen.cosines[:, :65].amax(1), nearest(z, proxies)[0])
@@ -40,8 +42,8 @@ def test_columns_stand_for_every_class_once(n_classes):
 
 def test_a_draw_of_classes_gives_what_all_of_them_give():
     z, proxies, y = clustered(1500, 600, noise=0.3)
-    few = fit_concentration(candidates(z, proxies, y), torch.ones(600))
-    full = fit_concentration(Candidates(z @ proxies.T, y, None), torch.ones(600))
+    few = fit_falloff(candidates(z, proxies, y), torch.ones(600), 1e-3)
+    full = fit_falloff(Candidates(z @ proxies.T, y, None), torch.ones(600), 1e-3)
     np.testing.assert_allclose(few, full, rtol=0.02)
 
 

@@ -22,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evidence.harness import Lab
 
 # Modules of this package; each has ``ask(lab)``.
-QUESTIONS = ("generalisation", "noise", "longtail")
+QUESTIONS = (
+    "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
+    "calibration", "incremental",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -38,8 +41,9 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(".evidence-cache"), help="folder of finished trials"
     )
+    parser.add_argument("--figures", type=Path, help="folder for pictures; none without it")
     options = parser.parse_args()
-    lab = Lab(options.data, options.cache, options.jobs, options.quick)
+    lab = Lab(options.data, options.cache, options.jobs, options.quick, options.figures)
     for question in options.only or QUESTIONS:
         importlib.import_module(f"evidence.{question}").ask(lab)
 

@@ -68,6 +68,7 @@ def load(folder: Path | None, task: Task, validation: float = 0.0) -> Split:
 
 
 @cache  # a worker loads it once for all of its trials
+@cache  # unpacking it takes as long as a short training
 def _mnist(folder: Path | None) -> Split:
     from common import load_mnist
 

@@ -84,12 +84,21 @@ class Lab:
         Trials at once.
     quick : bool
         Whether a question should take minutes: fewer rows, contenders and seeds, as it sees fit.
+    figures : Path or None
+        Where pictures go; without it there are none.
     """
 
     validation = 0.2
 
-    def __init__(self, folder: Path | None, cache: Path | None, jobs: int, quick: bool) -> None:
-        self.folder, self.jobs, self.quick = folder, jobs, quick
+    def __init__(
+        self,
+        folder: Path | None,
+        cache: Path | None,
+        jobs: int,
+        quick: bool,
+        figures: Path | None = None,
+    ) -> None:
+        self.folder, self.jobs, self.quick, self.figures = folder, jobs, quick, figures
         self._run = Memory(cache, verbose=0).cache(run_trial, ignore=["folder"])
 
     def run(self, trials: Iterable[Trial], measure: Measure = accuracy) -> list[dict[str, float]]:
