@@ -31,7 +31,13 @@ from skhug._device import (
 from skhug._inference import device_of, embed
 from skhug._monitor import Monitor
 from skhug._objective import Objective
-from skhug._parameters import check_instances, default_batch_size, default_max_epochs, expand
+from skhug._parameters import (
+    check_instances,
+    default_batch_size,
+    default_decay,
+    default_max_epochs,
+    expand,
+)
 from skhug._placement import place_rows
 from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
 from skhug._soundness import Probe, check_numbers, check_start
@@ -251,13 +257,16 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)
     names = ("alpha", "beta", "learning_rate", "weight_decay")
     check_numbers(objective.proxies.dtype, **{n: getattr(estimator, n) for n in names})
+    decay = estimator.weight_decay
+    if decay is None:
+        decay = default_decay(estimator.optimizer, task.rows.X.shape[1:])
     state = TrainingState.start(
         objective,
         estimator.optimizer,
         seed,
         learning_rate=estimator.learning_rate,
         proxy_learning_rate=estimator.learning_rate if proxy_rate is None else proxy_rate,
-        weight_decay=estimator.weight_decay,
+        weight_decay=decay,
     )
     state.probe = Probe(objective, task.rows.X)
     check_start(objective, state.probe, min(batches.batch_size, len(task.rows.y)))

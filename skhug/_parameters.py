@@ -17,7 +17,7 @@ from skhug._docs import documented
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
-from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW
+from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW, default_weight_decay
 from skhug.proxies import Learned
 from skhug.uniformity import MGD, MHE, MHS, Uniformity
 
@@ -76,6 +76,9 @@ def check_instances(parameters: dict[str, Any]) -> None:
 # Steps of training that small data gets, whatever its number of epochs.
 STEPS = 2000
 EPOCHS = (20, 200)
+# Features of a flat row from which on weights decay in full; with fewer their share, or this one.
+DECAY_FEATURES = 64
+LEAST_DECAY = 0.25
 BATCH = (32, 256)
 MAX_DEFAULT_COMPONENTS = 128
 
@@ -92,6 +95,19 @@ def default_max_epochs(steps_per_epoch: int) -> int:
     train alike.
     """
     return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
+
+
+def default_decay(optimizer: Any, row_shape: tuple[int, ...]) -> float | None:
+    """Return an optimizer's own weight decay, or a share of it where there are few features.
+
+    A strong decay keeps a network close to a linear map. That is a good prior for the hundreds
+    of correlated values of an image, and a bad one for a few features, where the boundaries
+    between classes are curved.
+    """
+    decay = default_weight_decay(optimizer)
+    if decay is None or len(row_shape) > 1:
+        return decay
+    return decay * float(np.clip(row_shape[0] / DECAY_FEATURES, LEAST_DECAY, 1))
 
 
 def default_components(n_classes: int) -> int:
@@ -170,7 +186,9 @@ schedule : {{"cosine", "linear", "constant"}} or callable, default="cosine"
 weight_decay : float, optional
     Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
     weight_decay`` a step, with SGD added to the gradient. By default the optimizer's own,
-    {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or that of what a callable makes.
+    {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or that of what a callable makes;
+    for flat rows of n < {DECAY_FEATURES} features n / {DECAY_FEATURES} of it, at least
+    {LEAST_DECAY}: few features ask for curved boundaries.
 batch_size : int or "auto", default="auto"
     Rows a step, at least 1. ``"auto"`` takes about a 128th of the data, between {BATCH[0]} and
     {BATCH[1]}.
