@@ -1,8 +1,8 @@
 """Question 4: adversarial and corrupted inputs, on 4,000 rows of MNIST.
 
-Attacks change each of 784 pixels by at most 12.75 of 255, on
-200 drawn test rows; a row counts as right under "worst" only if no attack turns it. One
-attack alone tells little: a loss that flattens the gradient withstands it and falls to the next.
+Attacks change each of 784 pixels by at most 12.75 of 255, on 200 test rows drawn once; a row
+counts as right under "worst" only if no attack turns it. One attack alone tells little: a loss
+that flattens the gradient withstands it and falls to the next.
 Settings are chosen by accuracy on clean validation rows.
 """
 
