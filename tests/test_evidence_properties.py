@@ -19,7 +19,7 @@ from evidence import (
     incremental,
     robustness,
 )
-from evidence.data import Split, Task
+from evidence.data import Split, Task, drawn
 from evidence.models import Budget
 
 from skhug import MLP
@@ -144,6 +144,14 @@ def test_a_step_brings_its_classes_and_what_was_kept():
         [3, 3, 10, 10, 0, 0],
         [3, 3, 3, 3, 10, 10],
     ]
+
+
+def test_a_draw_of_test_rows_has_every_class_though_they_lie_sorted():
+    y = np.repeat(np.arange(10), 100)
+    X, labels = drawn(Split(None, None, y[:, None], y, 10), 200)
+    assert len(labels) == 200
+    assert set(labels) == set(range(10))
+    assert np.array_equal(X[:, 0], labels)
 
 
 def test_class_means_weigh_a_rare_class_as_a_common_one():

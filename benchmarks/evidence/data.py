@@ -36,6 +36,12 @@ class Split(NamedTuple):
     n_classes: int
 
 
+def drawn(split: Split, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a fixed draw of the test rows, which may lie sorted by class, and their labels."""
+    rows = np.random.RandomState(0).permutation(len(split.y_test))[:n_rows]
+    return split.X_test[rows], split.y_test[rows]
+
+
 def load(folder: Path | None, task: Task, validation: float = 0.0) -> Split:
     """Return a task's rows.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from common import mean_and_error, show
 
 from evidence.contenders import HUG, NORMALISED, RATES
-from evidence.data import Split, Task
+from evidence.data import Split, Task, drawn
 from evidence.harness import Contender, Final, Lab, Table, as_json, beside, publish
 from evidence.harness import accuracy as _accuracy
 from evidence.models import Budget
@@ -49,10 +49,10 @@ QUICK = [Form(Task("digits"), Budget(MLP(), epochs=10), (9, 2), 2, (0, 1), _FEW)
 
 def accuracy_and_retrieval(model: Any, split: Split) -> dict[str, float]:
     """Accuracy, and the mean average precision at R of some test rows."""
-    z = model.embed(split.X_test[:SEARCHED])
+    X, y = drawn(split, SEARCHED)
     return {
         **_accuracy(model, split),
-        "MAP@R": mean_average_precision_at_r(z, split.y_test[:SEARCHED]),
+        "MAP@R": mean_average_precision_at_r(model.embed(X), y),
     }
 
 
