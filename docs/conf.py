@@ -75,7 +75,7 @@ GALLERY = DOCS / "generated" / "examples"
 sphinx_gallery_conf = {
     "examples_dirs": [str(GALLERY)],
     "gallery_dirs": ["auto_examples"],
-    "filename_pattern": r"/(quickstart|plot_\w+)\.py$",
+    "filename_pattern": r"/plot_\w+\.py$",
     "ignore_pattern": r"pictures\.py$",
     "within_subsection_order": "gallery.QuickstartFirst",
     "doc_module": ("skhug",),

@@ -33,7 +33,7 @@ PAGES = [
     "generated/api/skhug.HUGClassifier.html",
     "generated/api/skhug.metrics.retrieval_report.html",
     "auto_examples/index.html",
-    "auto_examples/quickstart.html",
+    "auto_examples/plot_quickstart.html",
 ]
 WIDTHS = [400, 1400]
 FLAGS = [

@@ -11,4 +11,4 @@ class QuickstartFirst:
 
     def __call__(self, filename: str) -> tuple[bool, str]:
         """Return the key of a file."""
-        return filename != "quickstart.py", filename
+        return filename != "plot_quickstart.py", filename
