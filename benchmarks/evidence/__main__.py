@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evidence.harness import Lab
 
 # Modules of this package; each has ``ask(lab)``.
-QUESTIONS = ("generalisation", "noise", "longtail")
+QUESTIONS = ("generalisation", "noise", "longtail", "decay")
 
 
 def main() -> None:
