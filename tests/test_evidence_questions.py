@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import common
-from evidence import generalisation, harness, longtail, noise
+from evidence import decay, generalisation, harness, longtail, noise
 from evidence.models import Budget
 
 from skhug import MLP
@@ -72,6 +72,16 @@ def test_generalisation_reports_images_and_tables(lab, tmp_path, monkeypatch):
     assert set(figures["tabular"]["accuracy"]) == {"iris", "wine"}
     assert sum(figures["tabular"]["ranks"].values()) == pytest.approx(1 + 2 + 3 + 4)
     assert text.count("### ") == 3
+
+
+def test_decay_reports_every_value_on_every_set(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(decay, "TABULAR", {"iris": None, "wine": None})
+    monkeypatch.setattr(decay, "DECAYS", (2.0, 0.01))
+    decay.ask(lab)
+    text, figures = results(tmp_path, "decay")
+    assert list(figures) == ["iris", "wine", "mean of the tabular sets", "mean rank"]
+    assert sum(figures["mean rank"].values()) == 3
+    assert "| data | 2 | 0.01 |" in text
 
 
 def test_recall_by_class_averages_over_the_classes():

@@ -91,7 +91,7 @@ QUICK_TABLES = TABLES._replace(names=("iris", "wine", "moons, noise 0.3"), trial
 
 
 def ask(lab: Lab) -> None:
-    """Publish digits, tables and photographs, in the order of what they take."""
+    """Publish digits, tables and photographs."""
     tables, results = [], {}
     add_images(lab, QUICK_MNIST if lab.quick else MNIST, tables, results)
     add_tables(lab, QUICK_TABLES if lab.quick else TABLES, tables, results)
@@ -132,7 +132,7 @@ def add_tables(lab: Lab, form: TabularForm, tables: list[Table], results: dict) 
         test = "" if names[i] == best_variant else f"{p:.2g}"
         rows.append([names[i], f"{ranks[i]:.2f}", f"{scores[:, i].mean():.4f}", beside, test])
     text = (
-        f"{len(form.names)} sets, {len(form.folds)} draw(s) of a third as test rows, "
+        f"{len(form.names)} sets, {len(form.folds)} draw of a third as test rows, "
         f"{form.trials} trials on validation rows for each contender and draw. Mean rank "
         f"(1 is best), mean accuracy, mean difference to {best_variant} and the p of Wilcoxon's "
         "signed-rank test over the sets."
