@@ -22,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evidence.harness import Lab
 
 # Modules of this package; each has ``ask(lab)``.
+QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
     "calibration", "incremental", "decay",
+)  # fmt: skip
 
 
 def main() -> None:
