@@ -1,5 +1,6 @@
 """Each question of the evidence runs from the data to its report, here on scikit-learn's digits."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -96,3 +97,11 @@ def test_recall_by_class_averages_over_the_classes():
         "head": pytest.approx(1 / 3),
         "tail": 0.0,
     }
+
+
+def test_the_command_knows_every_question():
+    questions = importlib.import_module("evidence.__main__").QUESTIONS
+
+    folder = Path(harness.__file__).parent
+    asked = {path.stem for path in folder.glob("*.py") if "\ndef ask(" in path.read_text()}
+    assert set(questions) == asked
