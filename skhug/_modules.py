@@ -210,6 +210,7 @@ class SphereEncoder(nn.Module):
         """What training adds to the squared norm that features are divided by.
 
         The 0-sphere is {-1, 1} and has no tangent: with one component, training sees
-        ``x / sqrt(x^2 + 1)`` in place of the sign.
+        ``x / sqrt(x^2 + 1)`` in place of the sign, unless the encoder asks for more.
         """
-        return 1.0 if self.n_components == 1 else 0.0
+        least = 1.0 if self.n_components == 1 else 0.0
+        return max(least, float(getattr(self.spec, "softness", 0.0)))

@@ -66,6 +66,31 @@ def test_the_zero_sphere_is_softened_in_training_alone():
     assert SphereEncoder(Cast(torch.float64), nn.Linear(2, 2), (2,), 2).softness == 0
 
 
+@pytest.mark.parametrize("encoder", [MLP((), softness=3.0), ConvNet((2,), softness=3.0)])
+def test_a_softened_sphere_counts_in_training_alone(encoder):
+    images = torch.rand(6, 1, 4, 4)
+    rows = images.flatten(1) if isinstance(encoder, MLP) else images
+    y = np.array([0, 1, 2] * 2)
+    model = HUGClassifier(encoder, max_epochs=1, learning_rate=1e-12, random_state=0)
+    model.fit(rows.numpy(), y)
+    model.module_.train()  # batch normalisation by the batch, as in training
+    raw = model.module_.body(model.module_.prepare(rows)).detach()
+    proxies = torch.from_numpy(model.proxies_)[y]
+    soft = raw / (raw.square().sum(1, keepdim=True) + 3).sqrt()
+    expected = (soft - proxies).square().sum(1).mean().item()
+    assert model.history_[0]["within"] == pytest.approx(expected, rel=1e-4)
+    model.module_.eval()
+    np.testing.assert_allclose(np.linalg.norm(model.transform(rows.numpy()), axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("softness", [-1.0, float("nan"), float("inf")])
+def test_a_softness_out_of_range_is_named(softness):
+    with pytest.raises(ValueError, match="softness"):
+        MLP(softness=softness).build((4,), 2)
+    with pytest.raises(ValueError, match="softness"):
+        ConvNet(softness=softness).build((1, 8, 8), 2)
+
+
 def test_standardising_keeps_digits_of_large_offsets():
     X = 1e9 + torch.arange(10, dtype=torch.float64)[:, None]
     prepare = Standardize(X.mean(0), 1 / torch.tensor([3.0]).double(), torch.float32)
