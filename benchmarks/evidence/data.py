@@ -73,8 +73,7 @@ def load(folder: Path | None, task: Task, validation: float = 0.0) -> Split:
     return Split(X, y, X_test, y_test, split.n_classes)
 
 
-@cache  # a worker loads it once for all of its trials
-@cache  # unpacking it takes as long as a short training
+@cache  # a worker loads it once: unpacking it takes as long as a short training
 def _mnist(folder: Path | None) -> Split:
     from common import load_mnist
 
