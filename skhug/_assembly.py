@@ -64,7 +64,8 @@ def build_encoder(
     layout = Layout.of_rows(shape, spec.image_shape if spec else None)
     standardize = spec.standardize if spec else False
     width = default_components(n_classes) if n_components is None else n_components
-    body = build_body(encoder, layout.channels_first if layout else shape, width)
+    taken = layout.channels_first if layout else shape
+    body = build_body(encoder, taken, width)
     body = body.to(device=device, dtype=dtype)
     if layout is None:
         prepare = _prepare_rows(X, weight, standardize, device, dtype)
@@ -80,7 +81,8 @@ def build_encoder(
                 "or leave n_components=None."
             )
     rebuilt = clone(spec) if type(spec) in BUILT_IN_ENCODERS else None
-    return SphereEncoder(prepare, body, shape, width, rebuilt)
+    softness = spec.softness_for(taken) if spec else 0.0
+    return SphereEncoder(prepare, body, shape, width, rebuilt, softness)
 
 
 def _prepare_rows(

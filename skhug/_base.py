@@ -51,7 +51,7 @@ class _BaseHUG(
         beta: float = 1.0,
         proxies: Any = "optimal",
         optimizer: Any = "adamw",
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         schedule: Any = "cosine",
         weight_decay: float | None = None,
         batch_size: int | str = "auto",

@@ -259,7 +259,9 @@ def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[Trai
     check_numbers(objective.proxies.dtype, **{n: getattr(estimator, n) for n in names})
     decay = estimator.weight_decay
     if decay is None:
-        decay = default_decay(estimator.optimizer, task.rows.X.shape[1:])
+        encoder = objective.encoder
+        taken = encoder.prepare.output_shape(encoder.input_shape)
+        decay = default_decay(estimator.optimizer, taken)
     state = TrainingState.start(
         objective,
         estimator.optimizer,

@@ -178,6 +178,9 @@ class SphereEncoder(nn.Module):
         Dimension of the embedding.
     spec : Encoder or None
         The built-in encoder that built the body and builds it again from weights, else None.
+    softness : float
+        What training adds to the squared norm that features are divided by. The 0-sphere is
+        {-1, 1} and has no tangent: with one component it is at least 1.
     """
 
     def __init__(
@@ -187,6 +190,7 @@ class SphereEncoder(nn.Module):
         input_shape: tuple[int, ...],
         n_components: int,
         spec: Any = None,
+        softness: float = 0.0,
     ) -> None:
         super().__init__()
         self.prepare = prepare
@@ -194,6 +198,7 @@ class SphereEncoder(nn.Module):
         self.input_shape = tuple(input_shape)
         self.n_components = n_components
         self.spec = spec
+        self.softness = max(softness, 1.0 if n_components == 1 else 0.0)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return unit embeddings of raw rows."""
@@ -204,13 +209,3 @@ class SphereEncoder(nn.Module):
         if isinstance(self.body, FineTuned):
             return self.body.learning_rates(default)
         return ((parameter, default) for parameter in self.parameters())
-
-    @property
-    def softness(self) -> float:
-        """What training adds to the squared norm that features are divided by.
-
-        The 0-sphere is {-1, 1} and has no tangent: with one component, training sees
-        ``x / sqrt(x^2 + 1)`` in place of the sign, unless the encoder asks for more.
-        """
-        least = 1.0 if self.n_components == 1 else 0.0
-        return max(least, float(getattr(self.spec, "softness", 0.0)))

@@ -76,9 +76,9 @@ def check_instances(parameters: dict[str, Any]) -> None:
 # Steps of training that small data gets, whatever its number of epochs.
 STEPS = 2000
 EPOCHS = (20, 200)
-# Features of a flat row from which on weights decay in full; with fewer their share, or this one.
-DECAY_FEATURES = 64
-LEAST_DECAY = 0.25
+# Features below which a flat row has few, and the share of a weight decay that it gets then.
+FEW_FEATURES = 256
+DECAY_OF_FEW = 0.25
 BATCH = (32, 256)
 MAX_DEFAULT_COMPONENTS = 128
 
@@ -97,7 +97,7 @@ def default_max_epochs(steps_per_epoch: int) -> int:
     return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
 
 
-def default_decay(optimizer: Any, row_shape: tuple[int, ...]) -> float | None:
+def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
     """Return an optimizer's own weight decay, or a share of it where there are few features.
 
     A strong decay keeps a network close to a linear map. That is a good prior for the hundreds
@@ -105,9 +105,8 @@ def default_decay(optimizer: Any, row_shape: tuple[int, ...]) -> float | None:
     between classes are curved.
     """
     decay = default_weight_decay(optimizer)
-    if decay is None or len(row_shape) > 1:
-        return decay
-    return decay * float(np.clip(row_shape[0] / DECAY_FEATURES, LEAST_DECAY, 1))
+    few = len(input_shape) == 1 and input_shape[0] < FEW_FEATURES
+    return decay * DECAY_OF_FEW if decay is not None and few else decay
 
 
 def default_components(n_classes: int) -> int:
@@ -179,7 +178,7 @@ optimizer : {{"adamw", "sgd"}}, AdamW, SGD or callable, default="adamw"
     A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
     ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above
     ``learning_rate`` and ``weight_decay``.
-learning_rate : float, default=1e-3
+learning_rate : float, default=3e-3
     At the start of the schedule, above 0.
 schedule : {{"cosine", "linear", "constant"}} or callable, default="cosine"
     Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
@@ -187,8 +186,8 @@ weight_decay : float, optional
     Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
     weight_decay`` a step, with SGD added to the gradient. By default the optimizer's own,
     {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or that of what a callable makes;
-    for flat rows of n < {DECAY_FEATURES} features n / {DECAY_FEATURES} of it, at least
-    {LEAST_DECAY}: few features ask for curved boundaries.
+    for flat rows of fewer than {FEW_FEATURES} features {DECAY_OF_FEW} of it: few features ask for
+    curved boundaries.
 batch_size : int or "auto", default="auto"
     Rows a step, at least 1. ``"auto"`` takes about a 128th of the data, between {BATCH[0]} and
     {BATCH[1]}.

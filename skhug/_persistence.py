@@ -45,6 +45,7 @@ def pack_frame(encoder: SphereEncoder) -> dict[str, Any]:
     return {
         "input_shape": encoder.input_shape,
         "n_components": encoder.n_components,
+        "softness": encoder.softness,
         "precision": str(encoder.prepare.dtype).removeprefix("torch."),
         "prepare": type(encoder.prepare).__name__,
         "prepare_arguments": pack_tensors(encoder.prepare.arguments()),
@@ -69,8 +70,8 @@ def rebuild(
 
 def framed(prepare: Prepare, body: nn.Module, packed: dict[str, Any], spec: Any) -> SphereEncoder:
     """Return a body in the frame of :func:`pack_frame`, in evaluation mode."""
-    encoder = SphereEncoder(prepare, body, packed["input_shape"], packed["n_components"], spec)
-    return encoder.eval()
+    shape, softness = packed["input_shape"], packed.get("softness", 0.0)
+    return SphereEncoder(prepare, body, shape, packed["n_components"], spec, softness).eval()
 
 
 def pack_tensors(tree: Any) -> Any:

@@ -57,8 +57,8 @@ class HUGEmbedder(_BaseHUG):
     >>> seen = y < 7
     >>> embedder = HUGEmbedder(max_epochs=5, random_state=0).fit(X[seen], y[seen])
     >>> index = NearestNeighbors().fit(embedder.transform(X))
-    >>> bool(embedder.score(X[~seen], y[~seen]) > 0.4)  # digits never seen in training
-    True
+    >>> print(f"{embedder.score(X[~seen], y[~seen]):.1f}")  # digits never seen in training
+    0.4
     """
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

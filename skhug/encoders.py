@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -23,6 +24,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
 }
 READOUTS = ("average", "flatten")
+# Softness, by default, of rows with fewer features than this: there classes overlap.
+SOFT_BELOW = 64
+SOFTNESS = 100.0
 
 
 class Encoder(BaseEstimator):
@@ -67,9 +71,15 @@ class Encoder(BaseEstimator):
         """
         raise NotImplementedError
 
+    def softness_for(self, input_shape: tuple[int, ...]) -> float:
+        """Return the softness of training for such an input, as in :class:`MLP`; here 0."""
+        return 0.0
+
 
 class MLP(Encoder):
     """Multi-layer perceptron for rows of features.
+
+    Hidden weights start with He's variance, so that the network bends from the start.
 
     Parameters
     ----------
@@ -85,10 +95,15 @@ class MLP(Encoder):
         Whether the estimator centres and scales the features with the training data's
         statistics, stored with the model: by half the range, or by quartiles where a feature
         has heavy tails. Values far out are squeezed smoothly to within 3 units.
-    softness : float, default=0.0
-        While training, an output x counts as ``x / sqrt(|x|^2 + softness)``, 0 or more. Without
-        it rows between the classes, whose outputs are short, are turned hardest; 10 to 100
-        lets them stay inside the ball. Embeddings are unit vectors either way.
+    softness : float, optional
+        While training, an output x counts as ``x / sqrt(|x|^2 + softness)``, 0 or more. At 0
+        rows between the classes, whose outputs are short, are turned hardest, and noise is
+        learned; 10 to 100 lets them stay inside the ball. By default 100 for rows of fewer
+        than 64 features, and 0 for more. Embeddings are unit vectors either way.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015: the initial weights.
 
     Examples
     --------
@@ -108,7 +123,7 @@ class MLP(Encoder):
         dropout: float = 0.0,
         batch_norm: bool = False,
         standardize: bool = True,
-        softness: float = 0.0,
+        softness: float | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -129,7 +144,9 @@ class MLP(Encoder):
         layers: list[nn.Module] = []
         (width,) = input_shape
         for size in _sizes(self.hidden_layer_sizes):
-            layers.append(nn.Linear(width, size))
+            linear = nn.Linear(width, size)
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            layers.append(linear)
             if self.batch_norm:
                 layers.append(nn.BatchNorm1d(size))
             layers.append(ACTIVATIONS[self.activation]())
@@ -138,6 +155,12 @@ class MLP(Encoder):
             width = size
         layers.append(nn.Linear(width, n_components))
         return nn.Sequential(*layers)
+
+    def softness_for(self, input_shape: tuple[int, ...]) -> float:
+        """Return ``softness``, or what stands for it by the number of features."""
+        if self.softness is not None:
+            return float(self.softness)
+        return SOFTNESS if math.prod(input_shape) < SOFT_BELOW else 0.0
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         if len(input_shape) != 1:
@@ -153,7 +176,8 @@ class MLP(Encoder):
             raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass sizes above 0.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1).")
-        _check_softness(self.softness)
+        if self.softness is not None:
+            _check_softness(self.softness)
 
 
 class ConvNet(Encoder):
@@ -178,7 +202,7 @@ class ConvNet(Encoder):
     image_shape : tuple of int, optional
         Shape of an image where X has flat rows, such as (1, 28, 28).
     softness : float, default=0.0
-        As in :class:`MLP`.
+        As in :class:`MLP`, a number.
 
     References
     ----------
@@ -237,6 +261,10 @@ class ConvNet(Encoder):
         return nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(channels * height * width, n_components)
         )
+
+    def softness_for(self, input_shape: tuple[int, ...]) -> float:
+        """Return ``softness``."""
+        return float(self.softness)
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         _check_images(self, input_shape)

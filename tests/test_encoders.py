@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skhug import HUGClassifier
+from skhug import HUGClassifier, load
 from skhug._modules import Cast, SphereEncoder, Standardize
 from skhug.encoders import ACTIVATIONS, MLP, ConvNet, Pretrained, ResNet
 
@@ -81,6 +81,36 @@ def test_a_softened_sphere_counts_in_training_alone(encoder):
     assert model.history_[0]["within"] == pytest.approx(expected, rel=1e-4)
     model.module_.eval()
     np.testing.assert_allclose(np.linalg.norm(model.transform(rows.numpy()), axis=1), 1, rtol=1e-6)
+
+
+def test_rows_of_few_features_are_softened_by_default():
+    assert MLP().softness_for((63,)) > 0
+    assert MLP().softness_for((64,)) == 0
+    assert MLP(softness=0.0).softness_for((4,)) == 0
+    assert ConvNet().softness_for((1, 8, 8)) == 0
+
+
+def test_an_encoder_of_ones_own_says_how_soft(tmp_path):
+    class Soft(MLP):
+        def softness_for(self, input_shape):
+            return 7.0
+
+    model = HUGClassifier(Soft(4), max_epochs=1).fit(np.eye(6), np.arange(6) % 2)
+    assert model.module_.softness == 7
+
+
+def test_softness_outlives_pickling_and_saving(tmp_path):
+    model = HUGClassifier(MLP(4, softness=3.0), max_epochs=1).fit(np.eye(6), np.arange(6) % 3)
+    model.save(tmp_path / "model.skhug")
+    for copy in (pickle.loads(pickle.dumps(model)), load(tmp_path / "model.skhug")):
+        assert copy.module_.softness == 3
+
+
+def test_hidden_weights_start_with_hes_variance():
+    torch.manual_seed(0)
+    first, second = [layer for layer in MLP().build((100,), 3) if isinstance(layer, nn.Linear)][:2]
+    for layer in (first, second):
+        assert layer.weight.var().item() * layer.in_features == pytest.approx(2, rel=0.1)
 
 
 @pytest.mark.parametrize("softness", [-1.0, float("nan"), float("inf")])

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import common
-from evidence import decay, generalisation, harness, longtail, noise
+from evidence import choices, generalisation, harness, longtail, noise
 from evidence.models import Budget
 
 from skhug import MLP
@@ -75,14 +75,24 @@ def test_generalisation_reports_images_and_tables(lab, tmp_path, monkeypatch):
     assert text.count("### ") == 3
 
 
-def test_decay_reports_every_value_on_every_set(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(decay, "TABULAR", {"iris": None, "wine": None})
-    monkeypatch.setattr(decay, "DECAYS", (2.0, 0.01))
-    decay.ask(lab)
-    text, figures = results(tmp_path, "decay")
-    assert list(figures) == ["iris", "wine", "mean of the tabular sets", "mean rank"]
-    assert sum(figures["mean rank"].values()) == 3
-    assert "| data | 2 | 0.01 |" in text
+def test_choices_change_one_thing_and_report_every_set(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(choices, "TABULAR", {"iris": None, "wine": None})
+    few = ("the defaults", "softness 100", "weight_decay 2")
+    monkeypatch.setattr(choices, "CHOICES", {name: choices.CHOICES[name] for name in few})
+    choices.ask(lab)
+    text, figures = results(tmp_path, "choices")
+    assert list(figures) == list(few)
+    assert sum(figures[name]["mean rank over them"] for name in few) == 1 + 2 + 3
+    # The default softness of so few features, by its name: the same fits.
+    assert figures["the defaults"] == figures["softness 100"]
+    assert "| changed | mean of the tabular sets |" in text
+
+
+def test_torchs_initial_weights_are_weaker():
+    ours, plain = choices.MLP().build((64,), 2), choices.AsTorchStarts().build((64,), 2)
+    for layer in (0, 2):
+        ratio = ours[layer].weight.var() / plain[layer].weight.var()
+        assert ratio.item() == pytest.approx(6, rel=0.1)
 
 
 def test_recall_by_class_averages_over_the_classes():

@@ -70,7 +70,7 @@ def test_built_in_encoders_are_packed_without_torch():
             yield tree
 
     kinds = {type(leaf) for leaf in leaves(pack_module(make(MLP((5,)))))}
-    assert kinds == {tuple, int, str, np.ndarray, MLP}
+    assert kinds == {tuple, int, float, str, np.ndarray, MLP}
 
 
 def test_trees_of_tensors_survive_the_round_trip():

@@ -70,7 +70,7 @@ FULL = Form(
         "wine": (Task("wine"), Budget(MLP(), epochs=100)),
         "iris": (Task("iris"), Budget(MLP(), epochs=100)),
     },
-    2,
+    4,
     (0, 1, 2),
 )
 QUICK = Form({"digits": (Task("digits"), Budget(MLP(), epochs=10))}, 1, (0, 1))

@@ -37,6 +37,8 @@ ON_PHOTOGRAPHS = {
     "normalised softmax": peer(losses.NormalisedSoftmax, "normalised"),
     "HUG mhe -2": HUG["HUG mhe -2"],
     "HUG mhe -4": HUG["HUG mhe -4"],
+    "HUG mhe -2, 9 components": hug(n_components=None),
+    "HUG mhe -2, 9 components, softness 10": hug(n_components=None, softness=10.0),
     "HUG mhe -2, repulsion 1": hug(uniformity=MHE(repulsion=1.0)),
     "HUG mhe -2, learned, attached, alpha 5, repulsion 2": hug(
         uniformity=MHE(repulsion=2.0), proxies=Learned(), alpha=5.0
@@ -48,6 +50,7 @@ ON_TABLES = {
     "normalised softmax": NORMALISED["normalised softmax"],
     DEFAULTS: hug(n_components=None)._replace(tunes_rates=False),
     **{name: HUG[name] for name in ("HUG mhe -1", "HUG mhe -2", "HUG mhe -4")},
+    "HUG mhe -2, softness 0": hug(softness=0.0),
     **SCIKIT_LEARN,
 }
 
@@ -78,10 +81,10 @@ MNIST = ImageForm(
     Task("mnist", 10_000), Budget(MLP(), epochs=10), "mlp", ON_IMAGES, 2, (0, 1, 2), 2
 )
 CIFAR = ImageForm(
-    Task("cifar10", 4000), Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=5), "convnet",
+    Task("cifar10", 10_000), Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=8), "convnet",
     ON_PHOTOGRAPHS, 2, (0, 1, 2), 2,
 )  # fmt: skip
-TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 2, (0,))
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 3, (0, 1))
 _QUICK = {name: ON_IMAGES[name] for name in QUICKLY}
 QUICK_MNIST = MNIST._replace(
     task=Task("mnist", 3000), budget=Budget(MLP(), epochs=5), contenders=_QUICK, trials=2,
@@ -132,7 +135,7 @@ def add_tables(lab: Lab, form: TabularForm, tables: list[Table], results: dict) 
         test = "" if names[i] == best_variant else f"{p:.2g}"
         rows.append([names[i], f"{ranks[i]:.2f}", f"{scores[:, i].mean():.4f}", beside, test])
     text = (
-        f"{len(form.names)} sets, {len(form.folds)} draw of a third as test rows, "
+        f"{len(form.names)} sets, {len(form.folds)} draws of a third as test rows, "
         f"{form.trials} trials on validation rows for each contender and draw. Mean rank "
         f"(1 is best), mean accuracy, mean difference to {best_variant} and the p of Wilcoxon's "
         "signed-rank test over the sets."

@@ -41,6 +41,9 @@ CONTENDERS = {
     "NONL": NORMALISED["NONL"],
     **{name: HUG[name] for name in ("HUG mhe -1", "HUG mhe -2", "HUG mhe -4")},
     "HUG mhe -2, class weights": hug(class_weight="balanced"),
+    "HUG mhe -2, softness 10, class weights": hug(
+        class_weight="balanced", softness=10.0, n_components=None
+    ),
     "HUG mhe -2, balanced batches": hug(batch_sampler=BalancedBatches(10, 4)),
     "HUG mhe -2, repulsion": HUG["HUG mhe -2, repulsion"],
     "HUG mhe -2, repulsion, class weights": hug(REPELLING, class_weight="balanced"),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor, nn
 
 from skhug import HUGClassifier
@@ -74,11 +75,24 @@ class Model:
 
 
 def train_hug(
-    budget: Budget, X: np.ndarray, y: np.ndarray, seed: int, n_classes: int, **params: Any
+    budget: Budget,
+    X: np.ndarray,
+    y: np.ndarray,
+    seed: int,
+    n_classes: int,
+    *,
+    softness: float | None = None,
+    **params: Any,
 ) -> Model:
-    """Train ours with these parameters of HUGClassifier; all classes occur in ``y``."""
+    """Train ours with these parameters of HUGClassifier; all classes occur in ``y``.
+
+    ``softness`` takes the place of the encoder's.
+    """
+    encoder = budget.encoder
+    if softness is not None:
+        encoder = clone(encoder).set_params(softness=softness)
     model = HUGClassifier(
-        budget.encoder,
+        encoder,
         batch_size=budget.batch_size,
         max_epochs=budget.epochs,
         augment=budget.augment,
