@@ -38,7 +38,7 @@ MAPS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], list[f
     ),
     "power and cut-off (HUGClassifier's)": (
         lambda p, d2: -p[0].exp() * (d2 + p[1].exp()).log() - p[2].exp() * d2.square() / 4,
-        lambda n: [-0.8, -8.2, -0.5],
+        lambda n: [-0.8, -8.2, 0.5],
     ),
     "falling, piecewise linear in log d": (
         lambda p, d2: -(p.exp() * _pieces(d2)).sum(2),
