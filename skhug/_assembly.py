@@ -10,9 +10,13 @@ from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from skhug._device import to_tensor
+from skhug._calibration import calibration_rows
+from skhug._data import Rows
+from skhug._device import to_numpy, to_tensor
 from skhug._heads import evaluate, output_width
 from skhug._images import Layout, channel_statistics
+from skhug._inference import device_of
+from skhug._matching import MOST_CLASSES, similar_to_near
 from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
@@ -151,6 +155,43 @@ def initial_proxies(
         raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
     return unit(torch.as_tensor(array / np.abs(array).max(axis=1, keepdims=True)))
+
+
+def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int) -> Tensor:
+    """Return the points in an order in which classes with similar rows get near ones.
+
+    Nothing changes where all orders are alike, as those of the simplex, or too many.
+    """
+    n_classes, n_components = points.shape
+    if not n_components + 1 < n_classes <= MOST_CLASSES:
+        return points
+    centres = class_centres(encoder, rows, n_classes)
+    if not np.isfinite(centres).all():  # a module that takes rows as they are, of 1e300 and more
+        return points
+    return points[torch.from_numpy(similar_to_near(to_numpy(points), centres, seed))]
+
+
+def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndarray:
+    """Return the mean of each class's prepared rows, flat; without rows, the mean of the others.
+
+    They are means over a fixed draw where there are many rows.
+    """
+    drawn = calibration_rows(len(rows.y), n_classes)
+    if len(drawn) < len(rows.y):
+        rows = rows.take(drawn)
+    device, size = device_of(encoder), encoder.prepare.block_rows
+    total, count = 0.0, np.bincount(rows.y, rows.weight, minlength=n_classes)
+    for start in range(0, len(rows.y), size):
+        block = slice(start, start + size)
+        with torch.no_grad():
+            prepared = encoder.prepare(to_tensor(rows.X[block], device)).flatten(1)
+        share = np.zeros((n_classes, len(prepared)))
+        share[rows.y[block], np.arange(len(prepared))] = rows.weight[block]
+        total = total + share @ to_numpy(prepared).astype(np.float64)
+    known = count > 0
+    means = total / np.where(known, count, 1)[:, None]
+    means[~known] = means[known].mean(0)
+    return means
 
 
 def build_objective(

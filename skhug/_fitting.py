@@ -207,6 +207,8 @@ def _objective(estimator: Any, task: Task, seed: int, continued: bool) -> Object
         points = assembly.initial_proxies(
             e.proxies, e.uniformity, n_classes, encoder.n_components, seed
         )
+        if isinstance(e.proxies, str) and e.proxies == "optimal":
+            points = assembly.place_classes(points, encoder, rows, seed)
     return assembly.build_objective(encoder, points, e.proxies, e.uniformity, e.alpha, e.beta)
 
 

@@ -98,7 +98,7 @@ def test_the_fit_is_at_a_minimum_of_the_penalised_loss():
     def loss(parameters):
         log_p = log_probabilities(cosines, Falloff(*np.exp(parameters)))[torch.arange(80), y]
         growth = np.log(np.log(5) / np.log(10))  # five classes
-        away = parameters - np.array([-0.8 + growth, -8.2, -0.5 + growth])
+        away = parameters - np.array([-0.8 + growth, -8.2, 0.5 + growth])
         return float(-(weight * log_p).sum() / weight.sum()) + 0.01 * away @ away
 
     best = np.log(fit_falloff(Candidates(cosines, y, None), weight, 0.01))

@@ -21,6 +21,7 @@ LAYERS = [
         "_docs",
         "_heads",
         "_images",
+        "_matching",
         "_nearest",
         "_optima",
         "_report",

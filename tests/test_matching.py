@@ -1,0 +1,93 @@
+"""Similar classes get near proxies, where it matters which class gets which."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from torch import nn
+
+from skhug import HUGClassifier
+from skhug._matching import similar_to_near
+from skhug.proxies import optimal_proxies
+
+
+def agreement(points, centres):
+    directions = centres - centres.mean(0)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.triu((directions @ directions.T) * (points @ points.T), 1).sum()
+
+
+def test_no_order_of_few_classes_agrees_better():
+    centres = np.random.default_rng(0).normal(size=(6, 4))
+    points = optimal_proxies(6, 2, random_state=0).numpy()
+    found = agreement(points[similar_to_near(points, centres, 0)], centres)
+    best = max(agreement(points[list(order)], centres) for order in permutations(range(6)))
+    assert found == pytest.approx(best)
+
+
+@pytest.mark.parametrize("n_classes", [8, 70])
+def test_a_shuffled_ring_is_put_back_in_order(n_classes):
+    angle = 2 * np.pi * np.arange(n_classes) / n_classes
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    centres = 7 + 3 * ring[np.random.default_rng(1).permutation(n_classes)]
+    order = similar_to_near(ring, centres, 0)
+    assert sorted(order) == list(range(n_classes))
+    assert agreement(ring[order], centres) > 0.95 * agreement(ring, ring)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e150])
+def test_scale_of_the_centres_does_not_matter(scale):
+    centres = np.random.default_rng(0).normal(size=(9, 4))
+    points = optimal_proxies(9, 3, random_state=0).numpy()
+    order = similar_to_near(points, scale * centres, 0)
+    assert np.array_equal(order, similar_to_near(points, centres, 0))
+
+
+def test_equal_classes_are_no_error():
+    points = optimal_proxies(5, 2, random_state=0).numpy()
+    assert sorted(similar_to_near(points, np.zeros((5, 3)), 0)) == list(range(5))
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return make_blobs(600, 5, centers=20, cluster_std=1.5, random_state=0)
+
+
+def test_a_fit_in_few_dimensions_matches_classes_and_gains(blobs):
+    X, y = blobs
+    params = {"n_components": 3, "max_epochs": 30, "random_state": 0}
+    matched = HUGClassifier(**params).fit(X, y)
+    points = optimal_proxies(20, 3, random_state=0).numpy()
+    blind = HUGClassifier(proxies=points, **params).fit(X, y)
+    centres = np.stack([X[y == c].mean(0) for c in range(20)])
+    assert agreement(matched.proxies_, centres) > agreement(blind.proxies_, centres)
+    assert matched.score(X, y) > blind.score(X, y) + 0.05
+
+
+def test_the_arrangement_stays_the_optimum(blobs):
+    model = HUGClassifier(n_components=3, max_epochs=1, random_state=0).fit(*blobs)
+    again = HUGClassifier(n_components=3, max_epochs=1, random_state=0).fit(*blobs)
+    assert np.array_equal(model.proxies_, again.proxies_)
+    distances = torch.pdist(torch.from_numpy(model.proxies_)).sort().values
+    plain = torch.pdist(optimal_proxies(20, 3, random_state=0)).sort().values
+    assert distances.mean() == pytest.approx(plain.mean().item(), rel=1e-3)
+
+
+def test_classes_without_rows_and_rows_without_bound_keep_a_fit_going():
+    X = 1e300 * np.eye(10)
+    y = np.arange(10) % 5
+    declared = HUGClassifier(n_components=2, random_state=0)
+    declared.partial_fit(X / 1e300, y, classes=np.arange(7))
+    assert declared.proxies_.shape == (7, 2)
+
+    class Shrinks(nn.Linear):
+        def forward(self, X):
+            return super().forward(X / 1e300)
+
+    model = HUGClassifier(
+        lambda shape, width: Shrinks(*shape, width), n_components=2, precision="float64",
+        max_epochs=1, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert np.isfinite(model.transform(X)).all()
