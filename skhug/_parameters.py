@@ -173,7 +173,8 @@ proxies : {{"optimal", "learned"}}, Learned or array of shape (n_classes, n_comp
 default="optimal"
     ``"optimal"`` are computed before training and stay: the simplex where it fits, else the
     best arrangement found, in which up to 512 classes get points near one another where their
-    rows are alike. ``"learned"`` are trained along, :class:`~skhug.proxies.Learned` says how. An array is fixed, in the order of ``classes_``.
+    rows are alike. ``"learned"`` are trained along, :class:`~skhug.proxies.Learned` says how. An
+    array is fixed, in the order of ``classes_``.
 optimizer : {{"adamw", "sgd"}}, AdamW, SGD or callable, default="adamw"
     A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
     ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above

@@ -105,8 +105,8 @@ def table(form: Form, finals: dict[int, Final], measure: str) -> Table:
         stands.append(beside(final[ours][measure], final[PEER][measure]))
     rows.append([f"best of ours beside {PEER}", *stands])
     text = (
-        f"{max(form.dimensions) + 1} classes, epochs: {form.budget.epochs}, {len(form.seeds)} seeds, mean ± standard "
-        f"error; settings chosen among {form.trials} in every dimension, by accuracy. The last "
+        f"{max(form.dimensions) + 1} classes, epochs: {form.budget.epochs}, {len(form.seeds)} "
+        f"seeds, mean ± standard error; settings chosen among {form.trials} in every dimension, by accuracy. The last "
         "row takes the best of ours on the test rows, which flatters it a little."
     )
     title = f"{form.task.data}: {measure} in few dimensions"
