@@ -106,8 +106,9 @@ def table(form: Form, finals: dict[int, Final], measure: str) -> Table:
     rows.append([f"best of ours beside {PEER}", *stands])
     text = (
         f"{max(form.dimensions) + 1} classes, epochs: {form.budget.epochs}, {len(form.seeds)} "
-        f"seeds, mean ± standard error; settings chosen among {form.trials} in every dimension, by accuracy. The last "
-        "row takes the best of ours on the test rows, which flatters it a little."
+        f"seeds, mean ± standard error; settings chosen among {form.trials} in every dimension, "
+        "by accuracy. The last row takes the best of ours on the test rows, which flatters it a "
+        "little."
     )
     title = f"{form.task.data}: {measure} in few dimensions"
     return Table(title, text, ["contender", *(f"d = {d}" for d in finals)], rows)
