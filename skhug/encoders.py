@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -416,7 +416,7 @@ BUILT_IN_ENCODERS = (MLP, ConvNet, ResNet)
 
 
 def _check_softness(softness: float) -> None:
-    if not 0 <= softness < float("inf"):
+    if not (isinstance(softness, Real) and 0 <= softness < math.inf):
         raise ValueError(f"softness={softness!r}: pass a number of 0 or more.")
 
 

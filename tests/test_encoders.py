@@ -113,7 +113,7 @@ def test_hidden_weights_start_with_hes_variance():
         assert layer.weight.var().item() * layer.in_features == pytest.approx(2, rel=0.1)
 
 
-@pytest.mark.parametrize("softness", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("softness", [-1.0, float("nan"), float("inf"), "much"])
 def test_a_softness_out_of_range_is_named(softness):
     with pytest.raises(ValueError, match="softness"):
         MLP(softness=softness).build((4,), 2)
