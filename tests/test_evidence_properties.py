@@ -103,8 +103,8 @@ def test_decoupling_reports_the_grid_and_draws_it(lab, tmp_path, monkeypatch):
 
 
 def test_calibration_reports_models_and_maps(lab, tmp_path, monkeypatch):
-    form = calibration.QUICK._replace(tasks={"digits": (Task("digits"), TINY)})
-    monkeypatch.setattr(calibration, "QUICK", form)
+    form = calibration.QUICK[0]._replace(budget=TINY)
+    monkeypatch.setattr(calibration, "QUICK", [form])
     calibration.ask(lab)
     text, figures = results(tmp_path, "calibration")
     assert set(calibration.MAPS) < set(figures["maps"]["HUG"])

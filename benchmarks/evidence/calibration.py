@@ -21,7 +21,17 @@ from torch.nn import functional as F
 
 from evidence.contenders import CROSS_ENTROPY, RATES
 from evidence.data import Split, Task
-from evidence.harness import Contender, Final, Lab, Setting, Table, as_json, in_words, publish
+from evidence.harness import (
+    Contender,
+    Final,
+    Lab,
+    Setting,
+    Table,
+    as_json,
+    beside,
+    in_words,
+    publish,
+)
 from evidence.models import Budget
 from skhug import MLP, HUGClassifier
 
@@ -55,25 +65,29 @@ def _pieces(d2: Tensor) -> Tensor:
 
 
 class Form(NamedTuple):
-    """How much is trained."""
+    """A data set, how much is trained, and how often it is drawn anew.
 
-    tasks: dict[str, tuple[Task, Budget]]
+    A small set has few test rows, of which two decide: each draw has its own tuning, and one seed.
+    """
+
+    task: Task
+    budget: Budget
+    rates: str
     trials: int
+    draws: tuple[int, ...]
     seeds: tuple[int, ...]
 
 
-FULL = Form(
-    {
-        "mnist": (Task("mnist", 3000), Budget(MLP())),
-        "digits": (Task("digits"), Budget(MLP())),
-        "breast cancer": (Task("breast cancer"), Budget(MLP(), epochs=100)),
-        "wine": (Task("wine"), Budget(MLP(), epochs=100)),
-        "iris": (Task("iris"), Budget(MLP(), epochs=100)),
-    },
-    4,
-    (0, 1, 2),
-)
-QUICK = Form({"digits": (Task("digits"), Budget(MLP(), epochs=10))}, 1, (0, 1))
+_SMALL = Form(Task("digits"), Budget(MLP()), "tables", 3, (0, 1, 2, 3, 4), ())
+FULL = [
+    Form(Task("mnist", 3000), Budget(MLP()), "mlp", 3, (0,), (0, 1, 2)),
+    _SMALL,
+    *(
+        _SMALL._replace(task=Task(name), budget=Budget(MLP(), epochs=100))
+        for name in ("breast cancer", "wine", "iris")
+    ),
+]
+QUICK = [_SMALL._replace(budget=Budget(MLP(), epochs=10), trials=1, draws=(0, 1))]
 
 
 def train_hug(
@@ -89,6 +103,7 @@ def _hug(**fixed: Any) -> Contender:
     return Contender(partial(train_hug, **fixed), "HUG")
 
 
+DEFAULTS = "HUG, defaults"
 CONTENDERS = {
     **CROSS_ENTROPY,
     "HUG mhe -2": _hug(),
@@ -136,54 +151,64 @@ def _held_out(f: Callable, start: list[float], d2: Tensor, y: Tensor, fitted: Te
 
 def ask(lab: Lab) -> None:
     """Compare the models on every data set, then the maps on the first."""
-    form = QUICK if lab.quick else FULL
+    forms = QUICK if lab.quick else FULL
     tables, results = [], {}
-    for name, (task, budget) in form.tasks.items():
-        tuned = lab.tune(CONTENDERS, task, budget, RATES["mlp"], form.trials, probabilistic)
-        chosen = {n: setting for n, (_, setting) in tuned.items()}
-        final = lab.final(CONTENDERS, chosen, task, budget, form.seeds, probabilistic)
-        plain = {"HUG, defaults": {}}
-        defaults = {"HUG, defaults": CONTENDERS["HUG mhe -2"]}
-        final |= lab.final(defaults, plain, task, budget, form.seeds, probabilistic)
-        tables.append(model_table(form, name, final, chosen | plain))
-        results[name] = as_json(final, chosen | plain)
-    task, budget = next(iter(form.tasks.values()))
-    only = {"HUG": _hug()}
-    final = lab.final(only, {"HUG": {}}, task, budget, form.seeds, maps)
+    for form in forms:
+        by_draw = [compare(lab, form, draw) for draw in form.draws]
+        final = {
+            name: {m: np.concatenate([f[name][m] for f, _ in by_draw]) for m in measured}
+            for name, measured in by_draw[0][0].items()
+        }
+        chosen = by_draw[0][1] if len(by_draw) == 1 else {name: {} for name in final}
+        tables.append(model_table(form, final, chosen))
+        results[form.task.data] = as_json(final, chosen)
+    form = forms[0]
+    final = lab.final({"HUG": _hug()}, {"HUG": {}}, form.task, form.budget, (0, 1, 2), maps)
     tables.append(map_table(form, final["HUG"]))
     results["maps"] = as_json(final, {"HUG": {}})
     publish(lab, "calibration", tables, results)
 
 
-def model_table(form: Form, name: str, final: Final, chosen: dict[str, Setting]) -> Table:
+def compare(lab: Lab, form: Form, draw: int) -> tuple[Final, dict[str, Setting]]:
+    """Tune on one draw of the rows; return what was measured on its test rows, and the settings."""
+    task, seeds = form.task._replace(fold=draw), form.seeds or (draw,)
+    tuned = lab.tune(CONTENDERS, task, form.budget, RATES[form.rates], form.trials, probabilistic)
+    chosen = {DEFAULTS: {}, **{name: setting for name, (_, setting) in tuned.items()}}
+    everyone = {DEFAULTS: CONTENDERS["HUG mhe -2"], **CONTENDERS}
+    return lab.final(everyone, chosen, task, form.budget, seeds, probabilistic), chosen
+
+
+def model_table(form: Form, final: Final, chosen: dict[str, Setting]) -> Table:
     """Return the table of a data set: log-loss, also over cross-entropy's, ECE, accuracy."""
-    peer = -final["cross-entropy"]["log-likelihood"].mean()
+    peer = -final["cross-entropy"]["log-likelihood"]
+    once = len(form.draws) == 1
     rows = []
     for contender, measured in final.items():
         loss = -measured["log-likelihood"]
-        rows.append(
-            [
-                contender,
-                show(mean_and_error(loss)),
-                f"{loss.mean() / peer:.2f}",
-                show(mean_and_error(measured["ECE"])),
-                show(mean_and_error(measured["accuracy"])),
-                in_words(chosen[contender]),
-            ]
-        )
+        cells = [
+            show(mean_and_error(loss)),
+            f"{loss.mean() / peer.mean():.2f}",
+            "" if contender == "cross-entropy" else beside(-loss, -peer),
+            show(mean_and_error(measured["ECE"])),
+            show(mean_and_error(measured["accuracy"])),
+        ]
+        rows.append([contender, *cells, *([in_words(chosen[contender])] if once else [])])
+    repeats = f"{len(form.seeds)} seeds" if once else f"{len(form.draws)} draws of the test rows"
     text = (
-        f"{len(form.seeds)} seeds, mean ± standard error; settings chosen by log-loss among "
-        f"{form.trials} on validation rows."
+        f"{repeats}, mean ± standard error; settings chosen by log-loss among {form.trials} on "
+        f"validation rows{'' if once else ' of each draw'}. The difference is one of "
+        "log-likelihoods: more is better."
     )
-    header = ["contender", "log-loss", "over cross-entropy's", "ECE", "accuracy", "setting"]
-    return Table(f"Probabilities: {name}", text, header, rows)
+    header = ["contender", "log-loss", "over cross-entropy's", "beside cross-entropy", "ECE"]
+    header += ["accuracy", *(["setting"] if once else [])]
+    return Table(f"Probabilities: {form.task.data}", text, header, rows)
 
 
 def map_table(form: Form, measured: dict[str, np.ndarray]) -> Table:
     """Return the table of maps."""
     rows = [[name, show(mean_and_error(values))] for name, values in measured.items()]
     text = (
-        f"{next(iter(form.tasks))}, HUGClassifier's defaults. Every map is fitted on half of the "
+        f"{form.task.data}, HUGClassifier's defaults. Every map is fitted on half of the "
         "test rows and scored on the other half, so that all had what training rows don't tell; "
         "the last row is what HUGClassifier fitted on its training rows."
     )
