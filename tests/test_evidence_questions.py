@@ -36,12 +36,15 @@ def results(folder, question):
 
 def test_noise_reports_every_kind_and_share(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(noise, "QUICK", noise.QUICK._replace(budget=TINY))
+    monkeypatch.setattr(noise, "QUICK_TABLES", noise.QUICK_TABLES._replace(budget=TINY))
     noise.ask(lab)
     text, figures = results(tmp_path, "noise")
+    on_tables = figures.pop("tabular")
+    assert set(on_tables["accuracy"]["wine"]) == set(noise.ON_TABLES)
     assert next(iter(figures)) == "40% symmetric"
     assert len(figures) == len(noise.CHANGES)
     assert all(set(cells) == set(noise.QUICK.contenders) for cells in figures.values())
-    assert text.count("| HUG mhe -1 |") == 1
+    assert text.count("| HUG mhe -1 |") == 3  # two rows, and the header of the sets
 
 
 def test_longtail_reports_head_and_tail(lab, tmp_path, monkeypatch):

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from scipy import stats
-
 from evidence import losses
 from evidence.contenders import CROSS_ENTROPY, HUG, NORMALISED, RATES, SCIKIT_LEARN, hug, peer
 from evidence.data import TABULAR, Task
 from evidence.harness import (
     Contender,
     Lab,
-    Setting,
     Table,
     as_json,
     comparison,
@@ -26,6 +22,8 @@ from evidence.harness import (
     publish,
 )
 from evidence.models import Budget
+from evidence.tables import TabularForm, accuracies, by_set, mean_ranks, ranking
+from evidence.tables import as_json as tabular_json
 from skhug import MHE, MLP, ConvNet, Learned
 
 ON_IMAGES = {**CROSS_ENTROPY, **NORMALISED, **HUG}
@@ -65,16 +63,6 @@ class ImageForm(NamedTuple):
     trials: int
     seeds: tuple[int, ...]
     a_family: int
-
-
-class TabularForm(NamedTuple):
-    """Data sets, draws of their test rows, and trials in each."""
-
-    names: tuple[str, ...]
-    budget: Budget
-    contenders: dict[str, Contender]
-    trials: int
-    folds: tuple[int, ...]
 
 
 MNIST = ImageForm(
@@ -122,53 +110,11 @@ def add_images(lab: Lab, form: ImageForm, tables: list[Table], results: dict) ->
 
 
 def add_tables(lab: Lab, form: TabularForm, tables: list[Table], results: dict) -> None:
-    """Tune and test on every draw of every set, rank, and publish what is known so far."""
-    scores = np.array([mean_accuracies(lab, form, name) for name in form.names])
-    names = list(form.contenders)
-    ranks = stats.rankdata(-scores, axis=1).mean(0)
-    best_variant = min(CROSS_ENTROPY, key=lambda name: ranks[names.index(name)])
-    reference = scores[:, names.index(best_variant)]
-    rows = []
-    for i in np.argsort(ranks):
-        p = stats.wilcoxon(scores[:, i], reference, zero_method="zsplit").pvalue
-        beside = "" if names[i] == best_variant else f"{np.mean(scores[:, i] - reference):+.4f}"
-        test = "" if names[i] == best_variant else f"{p:.2g}"
-        rows.append([names[i], f"{ranks[i]:.2f}", f"{scores[:, i].mean():.4f}", beside, test])
-    text = (
-        f"{len(form.names)} sets, {len(form.folds)} draws of a third as test rows, "
-        f"{form.trials} trials on validation rows for each contender and draw. Mean rank "
-        f"(1 is best), mean accuracy, mean difference to {best_variant} and the p of Wilcoxon's "
-        "signed-rank test over the sets."
-    )
-    header = ["contender", "mean rank", "mean accuracy", f"beside {best_variant}", "p"]
-    tables.append(Table("Tabular sets", text, header, rows))
-    tables.append(by_set(form, names, scores))
-    results["tabular"] = {
-        "ranks": dict(zip(names, ranks.tolist(), strict=True)),
-        "accuracy": {
-            data: dict(zip(names, row.tolist(), strict=True))
-            for data, row in zip(form.names, scores, strict=True)
-        },
-    }
+    """Rank on the tabular sets, and publish what is known so far."""
+    scores = accuracies(lab, form)
+    ranks = dict(zip(form.contenders, mean_ranks(scores), strict=True))
+    best_variant = min(CROSS_ENTROPY, key=ranks.get)
+    tables.append(ranking("Tabular sets", form, scores, best_variant))
+    tables.append(by_set("Tabular sets, one by one", form, scores))
+    results["tabular"] = tabular_json(form, scores)
     publish(lab, "generalisation", tables, results)
-
-
-def mean_accuracies(lab: Lab, form: TabularForm, name: str) -> list[float]:
-    """Return each contender's accuracy on one set, the mean over the draws."""
-    found = []
-    for fold in form.folds:
-        task = Task(name, fold=fold)
-        tuned = lab.tune(form.contenders, task, form.budget, RATES["tables"], form.trials)
-        chosen: dict[str, Setting] = {n: setting for n, (_, setting) in tuned.items()}
-        final = lab.final(form.contenders, chosen, task, form.budget, (fold,))
-        found.append([final[n]["accuracy"][0] for n in form.contenders])
-    return np.mean(found, axis=0).tolist()
-
-
-def by_set(form: TabularForm, names: list[str], scores: np.ndarray) -> Table:
-    """Return the accuracies set by set."""
-    rows = [
-        [data, *(f"{value:.4f}" for value in row)]
-        for data, row in zip(form.names, scores, strict=True)
-    ]
-    return Table("Tabular sets, one by one", "Accuracy.", ["data", *names], rows)
