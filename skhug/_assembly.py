@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,40 @@ from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._heads import evaluate, output_width
 from skhug._images import Layout, channel_statistics
-from skhug._inference import device_of
+from skhug._inference import device_of, raw_blocks
 from skhug._matching import MOST_CLASSES, similar_to_near
 from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
 from skhug._sphere import unit
-from skhug.encoders import BUILT_IN_ENCODERS, Encoder, build_body
+from skhug.encoders import BUILT_IN_ENCODERS, Encoder, build_body, checked_softness
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 
+# Features that tell which classes are alike.
+_CENTRE_FEATURES = 4096
 
-def class_weights(class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: Any) -> np.ndarray:
+
+def class_weights(
+    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: Any, drawn: int
+) -> np.ndarray:
     """Return the weights of the classes' means, of mean 1.
 
-    They act between class means: a weight inside a class's own mean would cancel.
+    They act between class means: a weight inside a class's own mean would cancel. ``"balanced"``
+    makes up for the batches of ``drawn`` rows in which a class does not occur; 0 is for batches
+    that know of the classes.
     """
     if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
         total = np.bincount(y, weight, len(classes))
-        present = total > 1e-300  # declared classes may have no row yet
-        values = np.divide(1, total, out=np.zeros(len(classes)), where=present)
-        return values / values[present].mean()
+        known = total > 1e-300 * total.max()  # declared classes may have no row yet
+        values = np.where(known, 1.0, 0.0)
+        if drawn:
+            # 1 - (1 - share)^drawn, exact for the smallest shares too.
+            share = np.minimum(total / total.sum(), 1 - 1e-12)
+            occurs = -np.expm1(drawn * np.log1p(-share))
+            np.divide(values, occurs, out=values, where=known)
+        return values / values[known].mean()
     values = compute_class_weight(class_weight, classes=classes, y=classes[y])
     if not (np.all(values >= 0) and values.sum() > 0):
         raise ValueError(
@@ -85,7 +98,7 @@ def build_encoder(
                 "or leave n_components=None."
             )
     rebuilt = clone(spec) if type(spec) in BUILT_IN_ENCODERS else None
-    softness = spec.softness_for(taken) if spec else 0.0
+    softness = checked_softness(spec, taken) if spec else 0.0
     return SphereEncoder(prepare, body, shape, width, rebuilt, softness)
 
 
@@ -165,8 +178,9 @@ def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int)
     n_classes, n_components = points.shape
     if not n_components + 1 < n_classes <= MOST_CLASSES:
         return points
-    centres = class_centres(encoder, rows, n_classes)
-    if not np.isfinite(centres).all():  # a module that takes rows as they are, of 1e300 and more
+    with np.errstate(over="ignore", invalid="ignore"):
+        centres = class_centres(encoder, rows, n_classes)
+    if not np.isfinite(centres).all():  # a module that takes rows as they are, of 1e308
         return points
     return points[torch.from_numpy(similar_to_near(to_numpy(points), centres, seed))]
 
@@ -174,20 +188,24 @@ def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int)
 def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndarray:
     """Return the mean of each class's prepared rows, flat; without rows, the mean of the others.
 
-    They are means over a fixed draw where there are many rows.
+    They are means over a fixed draw where there are many rows, and of every few features where
+    there are many of these.
     """
     drawn = calibration_rows(len(rows.y), n_classes)
     if len(drawn) < len(rows.y):
         rows = rows.take(drawn)
-    device, size = device_of(encoder), encoder.prepare.block_rows
-    total, count = 0.0, np.bincount(rows.y, rows.weight, minlength=n_classes)
-    for start in range(0, len(rows.y), size):
-        block = slice(start, start + size)
+    weight = rows.weight / rows.weight.max()
+    count = np.bincount(rows.y, weight, minlength=n_classes)
+    total, start = 0.0, 0
+    for raw in raw_blocks(rows.X, encoder.prepare.block_rows, device_of(encoder)):
         with torch.no_grad():
-            prepared = encoder.prepare(to_tensor(rows.X[block], device)).flatten(1)
+            prepared = encoder.prepare(raw).flatten(1)
+        prepared = prepared[:, :: math.ceil(prepared.shape[1] / _CENTRE_FEATURES)]
+        block = slice(start, start + len(prepared))
         share = np.zeros((n_classes, len(prepared)))
-        share[rows.y[block], np.arange(len(prepared))] = rows.weight[block]
+        share[rows.y[block], np.arange(len(prepared))] = weight[block]
         total = total + share @ to_numpy(prepared).astype(np.float64)
+        start += len(prepared)
     known = count > 0
     means = total / np.where(known, count, 1)[:, None]
     means[~known] = means[known].mean(0)

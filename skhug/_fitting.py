@@ -235,13 +235,15 @@ def _continued_encoder(estimator: Any, task: Task) -> Any:
 
 def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     rows = task.rows
-    class_weight = assembly.class_weights(estimator.class_weight, rows.y, rows.weight, task.classes)
     batch_size, sampler = estimator.batch_size, None
     if estimator.batch_sampler is not None:
         sampler = estimator.batch_sampler.bind(rows.y)
         batch_size = sampler.batch_size
     elif batch_size == "auto":
         batch_size = default_batch_size(len(rows.X))
+    class_weight = assembly.class_weights(
+        estimator.class_weight, rows.y, rows.weight, task.classes, 0 if sampler else batch_size
+    )
     encoder = objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)

@@ -30,7 +30,7 @@ def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Ten
     if training:
         encoder.eval()
     try:
-        for raw in _blocks(X, rows, device):
+        for raw in raw_blocks(X, rows, device):
             start = 0
             while start < len(raw):
                 block = _embed_rows(encoder, raw[start : start + rows])
@@ -56,7 +56,7 @@ def _embed_rows(encoder: SphereEncoder, raw: Tensor) -> Tensor | None:
     return None
 
 
-def _blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Iterator[Tensor]:
+def raw_blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Iterator[Tensor]:
     """Yield consecutive rows on the device; those of a source are read ahead."""
     if isinstance(X, Source):
         starts = range(0, len(X), n_rows)

@@ -8,7 +8,7 @@ from scipy.optimize import quadratic_assignment
 __all__ = ["MOST_CLASSES", "similar_to_near"]
 
 # Beyond, a search takes longer than it is worth: many points are all about as far apart.
-MOST_CLASSES = 512
+MOST_CLASSES = 256
 # Up to so many classes a search is a matter of milliseconds: it starts more often and ends finer.
 _FEW_CLASSES = 64
 
@@ -37,7 +37,8 @@ def similar_to_near(points: np.ndarray, centres: np.ndarray, seed: int) -> np.nd
     directions = centres / max(np.abs(centres).max(), np.finfo(np.float64).tiny)
     directions -= directions.mean(0)
     length = np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = np.divide(directions, length, out=np.zeros_like(directions), where=length > 0)
+    told = length > 1e-9 * max(length.max(), 1e-9)  # what is shorter is rounding
+    directions = np.divide(directions, length, out=np.zeros_like(directions), where=told)
     similar, near = directions @ directions.T, points @ points.T
     np.fill_diagonal(similar, 0)
     np.fill_diagonal(near, 0)

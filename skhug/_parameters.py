@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
 from skhug._docs import documented
+from skhug._matching import MOST_CLASSES
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
@@ -172,9 +173,9 @@ beta : float, default=1.0
 proxies : {{"optimal", "learned"}}, Learned or array of shape (n_classes, n_components), \
 default="optimal"
     ``"optimal"`` are computed before training and stay: the simplex where it fits, else the
-    best arrangement found, in which up to 512 classes get points near one another where their
-    rows are alike. ``"learned"`` are trained along, :class:`~skhug.proxies.Learned` says how. An
-    array is fixed, in the order of ``classes_``.
+    best arrangement found, in which up to {MOST_CLASSES} classes get points near one another
+    where their rows are alike. ``"learned"`` are trained along, :class:`~skhug.proxies.Learned`
+    says how. An array is fixed, in the order of ``classes_``.
 optimizer : {{"adamw", "sgd"}}, AdamW, SGD or callable, default="adamw"
     A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
     ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above
@@ -186,9 +187,9 @@ schedule : {{"cosine", "linear", "constant"}} or callable, default="cosine"
 weight_decay : float, optional
     Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
     weight_decay`` a step, with SGD added to the gradient. By default the optimizer's own,
-    {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or that of what a callable makes;
-    for flat rows of fewer than {FEW_FEATURES} features {DECAY_OF_FEW} of it: few features ask for
-    curved boundaries.
+    {AdamW.default_weight_decay} and {SGD.default_weight_decay}, or for flat rows of fewer than
+    {FEW_FEATURES} features {DECAY_OF_FEW} of these, since few features ask for curved boundaries;
+    with a callable, that of what it makes.
 batch_size : int or "auto", default="auto"
     Rows a step, at least 1. ``"auto"`` takes about a 128th of the data, between {BATCH[0]} and
     {BATCH[1]}.
@@ -213,7 +214,8 @@ track : sequence of str or callable, default=()
     proxies)``, tensors, and returns a number; its ``__name__`` is the key.
 class_weight : dict, "balanced" or None, default=None
     Weights of the classes' means in the within-class term, which are equal without it however
-    many rows each class has.
+    many rows each class has. A class counts in the batches in which it occurs; ``"balanced"``
+    makes up for those in which it does not.
 batch_sampler : BalancedBatches or None, default=None
     :class:`~skhug.sampling.BalancedBatches` fills every batch with the same number of rows of
     each of several classes, in place of ``batch_size``. By default an epoch is a permutation of

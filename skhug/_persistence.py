@@ -70,7 +70,7 @@ def rebuild(
 
 def framed(prepare: Prepare, body: nn.Module, packed: dict[str, Any], spec: Any) -> SphereEncoder:
     """Return a body in the frame of :func:`pack_frame`, in evaluation mode."""
-    shape, softness = packed["input_shape"], packed.get("softness", 0.0)
+    shape, softness = packed["input_shape"], packed.get("softness", 0.0)  # older files have none
     return SphereEncoder(prepare, body, shape, packed["n_components"], spec, softness).eval()
 
 

@@ -145,6 +145,7 @@ class MLP(Encoder):
         (width,) = input_shape
         for size in _sizes(self.hidden_layer_sizes):
             linear = nn.Linear(width, size)
+            # He's variance is for ReLU; the other activations get the same.
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             layers.append(linear)
             if self.batch_norm:
@@ -159,7 +160,7 @@ class MLP(Encoder):
     def softness_for(self, input_shape: tuple[int, ...]) -> float:
         """Return ``softness``, or what stands for it by the number of features."""
         if self.softness is not None:
-            return float(self.softness)
+            return self.softness
         return SOFTNESS if math.prod(input_shape) < SOFT_BELOW else 0.0
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
@@ -264,7 +265,7 @@ class ConvNet(Encoder):
 
     def softness_for(self, input_shape: tuple[int, ...]) -> float:
         """Return ``softness``."""
-        return float(self.softness)
+        return self.softness
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         _check_images(self, input_shape)
@@ -415,9 +416,22 @@ class Pretrained(Encoder):
 BUILT_IN_ENCODERS = (MLP, ConvNet, ResNet)
 
 
-def _check_softness(softness: float) -> None:
+def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
+    """Return an encoder's softness for such an input.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number of 0 or more.
+    """
+    softness = encoder.softness_for(input_shape)
+    _check_softness(softness, f"{type(encoder).__name__}.softness_for returns ")
+    return float(softness)
+
+
+def _check_softness(softness: Any, name: str = "softness=") -> None:
     if not (isinstance(softness, Real) and 0 <= softness < math.inf):
-        raise ValueError(f"softness={softness!r}: pass a number of 0 or more.")
+        raise ValueError(f"{name}{softness!r}: it must be a number of 0 or more.")
 
 
 def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:

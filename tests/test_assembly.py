@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from skhug import MLP, ConvNet, Learned, ResNet
-from skhug._assembly import build_encoder, build_objective, step_flops
+from skhug._assembly import build_encoder, build_objective, class_weights, step_flops
 from skhug._modules import Cast, NormalizeImages, SphereEncoder
 from skhug._training import TrainingState
 from skhug.losses import MHE
@@ -66,3 +66,35 @@ def test_operations_of_a_step_are_about_those_counted(spec):
         encoder(torch.zeros(16, *shape))
     assert step_flops(objective, 16) == pytest.approx(3 * counter.get_total_flops(), rel=0.1)
     assert all(not m._forward_hooks for m in encoder.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_balanced_weights_make_up_for_batches_without_a_class():
+    y = np.repeat(np.arange(3), [900, 90, 10])
+    weight = class_weights("balanced", y, np.ones(1000), np.arange(3), 50)
+    rng = np.random.default_rng(0)
+    batches = (rng.choice(y, 50) for _ in range(4000))
+    present = np.mean([np.isin(np.arange(3), batch) for batch in batches], axis=0)
+    np.testing.assert_allclose(present * weight, np.mean(present * weight), rtol=0.05)
+
+
+@pytest.mark.parametrize("drawn", [0, 2000])
+def test_balanced_weights_are_equal_where_every_batch_has_every_class(drawn):
+    y = np.repeat(np.arange(3), [900, 90, 10])
+    weight = class_weights("balanced", y, np.ones(1000), np.arange(3), drawn)
+    np.testing.assert_allclose(weight, 1, rtol=1e-6)
+
+
+def test_balanced_weights_go_by_the_sample_weights_of_any_scale():
+    y = np.arange(60) % 3
+    weight = np.array([1.0, 2.0, 6.0])[y]
+    repeated = np.repeat(y, np.array([1, 2, 6])[y])
+    for scale in (1e-290, 1.0, 1e290):
+        np.testing.assert_allclose(
+            class_weights("balanced", y, scale * weight, np.arange(3), 4),
+            class_weights("balanced", repeated, np.ones(len(repeated)), np.arange(3), 4),
+        )
+
+
+def test_one_class_and_one_without_rows_have_balanced_weights():
+    weight = class_weights("balanced", np.zeros(9, int), np.ones(9), np.arange(2), 4)
+    np.testing.assert_allclose(weight, [1, 0])

@@ -90,13 +90,16 @@ def test_rows_of_few_features_are_softened_by_default():
     assert ConvNet().softness_for((1, 8, 8)) == 0
 
 
-def test_an_encoder_of_ones_own_says_how_soft(tmp_path):
+def test_an_encoder_of_ones_own_says_how_soft():
     class Soft(MLP):
         def softness_for(self, input_shape):
             return 7.0
 
     model = HUGClassifier(Soft(4), max_epochs=1).fit(np.eye(6), np.arange(6) % 2)
     assert model.module_.softness == 7
+    Soft.softness_for = lambda self, input_shape: float("nan")
+    with pytest.raises(ValueError, match="softness_for returns nan"):
+        HUGClassifier(Soft(4)).fit(np.eye(6), np.arange(6) % 2)
 
 
 def test_softness_outlives_pickling_and_saving(tmp_path):

@@ -21,7 +21,7 @@ RATES: dict[str, list[Setting]] = {
     network: [{"learning_rate": rate, "weight_decay": decay} for rate, decay in pairs]
     for network, pairs in {
         "mlp": [(3e-3, 2.0), (1e-3, 2.0), (1e-3, 0.3), (3e-3, 0.3), (1e-3, 0.01), (3e-3, 0.01)],
-        "tables": [(3e-3, 0.5), (1e-3, 0.5), (1e-3, 0.01)],
+        "tables": [(3e-3, 0.5), (1e-3, 0.5), (1e-3, 0.01), (3e-3, 0.01)],
         "convnet": [(3e-3, 2.0), (3e-3, 0.5), (1e-3, 2.0), (1e-2, 0.5)],
     }.items()
 }

@@ -9,7 +9,6 @@ R of the test embeddings searched among themselves.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +36,7 @@ PEER = "normalised softmax"
 CONTENDERS = {
     PEER: NORMALISED[PEER],
     "HUG mhe -2": HUG["HUG mhe -2"],
-    "HUG mhe -2, not matched": Contender(partial(train_unmatched), OURS),
+    "HUG mhe -2, not matched": Contender(train_unmatched, OURS),
     "HUG mhe -2, learned, attached": HUG["HUG mhe -2, learned, attached"],
 }
 SEARCHED = 2000  # test rows

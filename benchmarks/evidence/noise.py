@@ -72,7 +72,7 @@ ON_TABLES = {
     "HUG mhe -2, softness 0": hug(softness=0.0),
     "HUG mhe -4": HUG["HUG mhe -4"],
 }
-TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 3, (0, 1), TUNED_AT)
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 4, (0, 1), TUNED_AT)
 QUICK_TABLES = TABLES._replace(names=("iris", "wine"), trials=1, folds=(0,))
 
 

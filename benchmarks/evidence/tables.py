@@ -48,14 +48,14 @@ def mean_ranks(scores: np.ndarray) -> np.ndarray:
 def ranking(title: str, form: TabularForm, scores: np.ndarray, reference: str) -> Table:
     """Return the contenders by mean rank, each beside one of them."""
     names, ranks = list(form.contenders), mean_ranks(scores)
-    best = scores[:, names.index(reference)]
+    beside = scores[:, names.index(reference)]
     rows = []
     for i in np.argsort(ranks):
-        p = stats.wilcoxon(scores[:, i], best, zero_method="zsplit").pvalue
+        p = stats.wilcoxon(scores[:, i], beside, zero_method="zsplit").pvalue
         cells = (
             ["", ""]
             if names[i] == reference
-            else [f"{np.mean(scores[:, i] - best):+.4f}", f"{p:.2g}"]
+            else [f"{np.mean(scores[:, i] - beside):+.4f}", f"{p:.2g}"]
         )
         rows.append([names[i], f"{ranks[i]:.2f}", f"{scores[:, i].mean():.4f}", *cells])
     text = (
