@@ -3,7 +3,7 @@
 Results go to ``benchmarks/results/evidence_*.md`` and ``.json``; finished trials are kept in a
 cache, so that a run that was interrupted goes on:
 
-    python benchmarks/evidence --data DIR                 # all, some hours on two cores
+    python benchmarks/evidence --data DIR                 # all, about an hour on two cores
     python benchmarks/evidence --data DIR --only noise
     python benchmarks/evidence --data DIR --quick         # all, in minutes
 
