@@ -140,9 +140,9 @@ def _prepare_images(
 
 
 def initial_proxies(
-    proxies: Any, uniformity: Any, n_classes: int, n_components: int, seed: int
+    proxies: Any, uniformity: Any, n_classes: int, encoder: SphereEncoder, rows: Rows, seed: int
 ) -> Tensor:
-    """Return the proxies that a ``proxies`` parameter fixes or starts from.
+    """Return the proxies that a ``proxies`` parameter fixes or starts from, for these rows.
 
     Raises
     ------
@@ -150,12 +150,14 @@ def initial_proxies(
         If an array of proxies has another shape, or a row that points nowhere.
     """
     proxies, uniformity = expand("proxies", proxies), expand("uniformity", uniformity)
+    n_components = encoder.n_components
     if isinstance(proxies, str):  # "optimal"
         by_separation = isinstance(uniformity, MHS)
         s = uniformity.s if isinstance(uniformity, MHE) else 2.0
-        return optimal_proxies(
+        points = optimal_proxies(
             n_classes, n_components, s, by_separation=by_separation, random_state=seed
         )
+        return place_classes(points, encoder, rows, seed)
     if isinstance(proxies, Learned):
         return random_proxies(n_classes, n_components, random_state=seed)
     array = np.asarray(proxies, dtype=np.float64)

@@ -204,11 +204,7 @@ def _objective(estimator: Any, task: Task, seed: int, continued: bool) -> Object
         encoder = assembly.build_encoder(
             e.encoder, e.n_components, n_classes, rows.X, rows.weight, device, dtype
         )
-        points = assembly.initial_proxies(
-            e.proxies, e.uniformity, n_classes, encoder.n_components, seed
-        )
-        if isinstance(e.proxies, str) and e.proxies == "optimal":
-            points = assembly.place_classes(points, encoder, rows, seed)
+        points = assembly.initial_proxies(e.proxies, e.uniformity, n_classes, encoder, rows, seed)
     return assembly.build_objective(encoder, points, e.proxies, e.uniformity, e.alpha, e.beta)
 
 
