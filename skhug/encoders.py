@@ -177,8 +177,7 @@ class MLP(Encoder):
             raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass sizes above 0.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1).")
-        if self.softness is not None:
-            _check_softness(self.softness)
+        checked_softness(self, input_shape)
 
 
 class ConvNet(Encoder):
@@ -275,7 +274,7 @@ class ConvNet(Encoder):
             raise ValueError(f"n_pools={self.n_pools!r}: pass None or 0 or more.")
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r}: pass one of {', '.join(READOUTS)}.")
-        _check_softness(self.softness)
+        checked_softness(self, input_shape)
 
 
 class ResNet(Encoder):
@@ -425,13 +424,12 @@ def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
         If it is not a number of 0 or more.
     """
     softness = encoder.softness_for(input_shape)
-    _check_softness(softness, f"{type(encoder).__name__}.softness_for returns ")
-    return float(softness)
-
-
-def _check_softness(softness: Any, name: str = "softness=") -> None:
     if not (isinstance(softness, Real) and 0 <= softness < math.inf):
-        raise ValueError(f"{name}{softness!r}: it must be a number of 0 or more.")
+        raise ValueError(
+            f"The softness of {type(encoder).__name__} is {softness!r}: it must be a number of 0 "
+            "or more."
+        )
+    return float(softness)
 
 
 def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:

@@ -98,7 +98,7 @@ def test_an_encoder_of_ones_own_says_how_soft():
     model = HUGClassifier(Soft(4), max_epochs=1).fit(np.eye(6), np.arange(6) % 2)
     assert model.module_.softness == 7
     Soft.softness_for = lambda self, input_shape: float("nan")
-    with pytest.raises(ValueError, match="softness_for returns nan"):
+    with pytest.raises(ValueError, match="softness of Soft is nan"):
         HUGClassifier(Soft(4)).fit(np.eye(6), np.arange(6) % 2)
 
 
