@@ -12,16 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from skhug._sphere import widened
+from skhug._spread import gram_logdet, hyperspherical_energy, separation
 from skhug._within import WithinSum, within_sum
-from skhug.uniformity import (
-    MGD,
-    MHE,
-    MHS,
-    Uniformity,
-    gram_logdet,
-    hyperspherical_energy,
-    separation,
-)
+from skhug.uniformity import MGD, MHE, MHS, Uniformity
 
 __all__ = [
     "MGD",

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from skhug._codes import coherence_bound, phase_code, random_coherence, repel
+from skhug.losses import hyperspherical_energy
 from skhug.proxies import minimal_energy, optimal_proxies, random_proxies, spherical_code
-from skhug.uniformity import hyperspherical_energy
 
 
 def largest_cosine(points):

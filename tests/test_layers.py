@@ -35,6 +35,7 @@ LAYERS = [
         "sampling",
     },
     {"_pairs", "_within", "_classwise", "_search", "_streaming", "_validation"},
+    {"_spread"},
     {"uniformity", "_calibration", "_retrieval"},
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},

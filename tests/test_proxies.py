@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skhug.losses import hyperspherical_energy, separation
 from skhug.proxies import (
     cross_polytope,
     maximal_separation,
@@ -14,7 +15,6 @@ from skhug.proxies import (
     random_proxies,
     simplex,
 )
-from skhug.uniformity import hyperspherical_energy, separation
 
 
 def off_diagonal(points):

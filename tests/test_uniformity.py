@@ -9,8 +9,7 @@ from sklearn.base import clone
 from torch.nn.functional import normalize
 
 from skhug import _pairs, uniformity
-from skhug.losses import MGD, MHE, MHS, HUGLoss
-from skhug.uniformity import gram_logdet, hyperspherical_energy, separation
+from skhug.losses import MGD, MHE, MHS, HUGLoss, gram_logdet, hyperspherical_energy, separation
 
 
 @pytest.fixture
