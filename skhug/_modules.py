@@ -12,10 +12,19 @@ from skhug._heads import FineTuned
 from skhug._images import Layout
 from skhug._sphere import unit
 
-__all__ = ["Cast", "NormalizeImages", "Prepare", "SphereEncoder", "Standardize"]
+__all__ = [
+    "Cast",
+    "NormalizeImages",
+    "Prepare",
+    "SphereEncoder",
+    "Standardize",
+    "may_overrun_memory",
+]
 
 # Units from the centre beyond which all is equally far: its square is finite in float32.
 _FAR = 1e15
+# Torch's layers for images that say whether they have a stride.
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Prepare(nn.Module):
@@ -55,6 +64,9 @@ class Prepare(nn.Module):
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a prepared row."""
         return input_shape
+
+    def suit(self, body: nn.Module) -> None:
+        """Heed how the body needs its input to lie in memory; rows lie in one way alone."""
 
 
 class Cast(Prepare):
@@ -118,6 +130,8 @@ class NormalizeImages(Prepare):
     """
 
     per_batch = True
+    # Whether images may lie with the channels last in a CPU's memory, too.
+    channels_last_on_cpu = True
 
     def __init__(
         self,
@@ -151,13 +165,37 @@ class NormalizeImages(Prepare):
         return self.layout.to_channels_first(X)
 
     def normalize(self, X: Tensor) -> Tensor:
-        """Return normalised images with the channels last in memory.
+        """Return normalised images with the channels last in memory, where the body allows it.
 
         Convolutions keep the memory format of their input, and both a GPU's tensor cores and a
         CPU's kernels are faster with the channels last.
         """
-        X = X.to(self.dtype, memory_format=torch.channels_last)
+        last = self.channels_last_on_cpu or X.device.type != "cpu"
+        memory_format = torch.channels_last if last else torch.contiguous_format
+        X = X.to(self.dtype, memory_format=memory_format)
         return (X - self.mean[:, None, None]) * self.inverse_std[:, None, None]
+
+    def suit(self, body: nn.Module) -> None:
+        """Put the channels first on a CPU where the body could not be trained otherwise."""
+        self.channels_last_on_cpu = not may_overrun_memory(body)
+
+
+def may_overrun_memory(body: nn.Module) -> bool:
+    """Return whether training on images with the channels last may write where it must not.
+
+    On processors with AVX2 and without AVX-512, oneDNN's gradient of the weights of a 1x1
+    convolution of fewer than 8 input channels, or of a transposed one of fewer than 8 output
+    channels, with a stride, writes past its workspace (uxlfoundation/oneDNN#6035): the process
+    ends, or hangs, or the gradient is wrong. All processors get the same, so that they compute
+    alike. The weights tell, since functions and parametrized layers have them too; only of torch's
+    own layers is it known that they have no stride.
+    """
+    return any(
+        parameter.ndim == 4 and parameter.shape[1] < 8 and parameter.shape[2:] == (1, 1)
+        for layer in body.modules()
+        if not (isinstance(layer, _CONVOLUTIONS) and set(layer.stride) == {1})
+        for parameter in layer.parameters(recurse=False)
+    )
 
 
 class SphereEncoder(nn.Module):
@@ -194,6 +232,7 @@ class SphereEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.prepare = prepare
+        self.prepare.suit(body)
         self.body = body
         self.input_shape = tuple(input_shape)
         self.n_components = n_components
