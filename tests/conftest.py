@@ -1,5 +1,7 @@
 """Data that several test files use; all of it is bundled with scikit-learn or generated."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,30 @@ from sklearn.datasets import load_digits, load_iris
 
 from skhug import HUGClassifier, HUGEmbedder
 
-# The suite measures behaviour, not speed: one thread is the steadiest on any machine.
-torch.set_num_threads(1)
+# The suite measures behaviour, not speed: one thread is the steadiest on any machine. Processes
+# that tests start get as many.
+THREADS = int(os.environ.get("SKHUG_TEST_THREADS", "1"))
+torch.set_num_threads(THREADS)
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_as_before():
+    """Fail if the test leaves torch with another number of threads."""
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    assert left == THREADS
+
+
+@pytest.fixture
+def two_threads():
+    """Let torch use two threads, and check that it still may at the end."""
+    torch.set_num_threads(2)
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    assert left == 2
 
 
 @pytest.fixture(params=[HUGClassifier, HUGEmbedder])

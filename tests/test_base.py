@@ -48,13 +48,10 @@ def test_global_random_states_are_untouched_without_a_random_state(Estimator, ir
     )
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_fit_leaves_the_number_of_threads(Estimator, iris):
-    torch.set_num_threads(2)
-    try:
-        quick(Estimator).fit(*iris)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    quick(Estimator).fit(*iris)
+    assert torch.get_num_threads() == 2
 
 
 def test_fits_in_threads_equal_fits_one_by_one(Estimator, iris):

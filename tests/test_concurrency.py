@@ -28,16 +28,13 @@ needs_fork = pytest.mark.skipif(
 
 
 @pytest.fixture
-def two_threads():
-    """Let torch use two threads, have it start them, and check that the number is kept."""
-    torch.set_num_threads(2)
+def two_started_threads(two_threads):
+    """Have torch start its two threads, and check that one which starts now may use two."""
     square = torch.ones(1000, 1000)
     (square @ square).exp().sum()
     yield
-    assert torch.get_num_threads() == 2
-    with ThreadPoolExecutor(1) as pool:  # that of a thread which starts now
+    with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == 2
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +62,7 @@ def large_rows(digits):
 # --- threads ---
 
 
-@pytest.mark.usefixtures("two_threads", "random_states_untouched")
+@pytest.mark.usefixtures("two_started_threads", "random_states_untouched")
 @pytest.mark.parametrize(("kind", "method"), METHODS)
 def test_sixteen_threads_get_what_one_gets(fitted, digits, kind, method):
     call, X = getattr(fitted[kind], method), large_rows(digits)
@@ -82,7 +79,7 @@ def test_sixteen_threads_get_what_one_gets(fitted, digits, kind, method):
     assert all(np.array_equal(result, expected) for result in results)
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_images_from_sixteen_threads(digits):
     images, y = digits[0][:200].reshape(-1, 8, 8).astype(np.uint8), digits[1][:200]
     model = HUGClassifier(ConvNet((8, 8)), max_epochs=2, random_state=0).fit(images, y)
@@ -91,7 +88,7 @@ def test_images_from_sixteen_threads(digits):
         assert_same(list(pool.map(model.transform, [images] * 32)), expected)
 
 
-@pytest.mark.usefixtures("two_threads", "random_states_untouched")
+@pytest.mark.usefixtures("two_started_threads", "random_states_untouched")
 def test_fits_in_threads_equal_fits_alone(Estimator, iris):
     encoder = MLP((16,), dropout=0.1)  # draws from torch's generator of the process
 
@@ -106,7 +103,7 @@ def test_fits_in_threads_equal_fits_alone(Estimator, iris):
         assert np.array_equal(estimator.transform(iris[0]), alone.transform(iris[0]))
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_predictions_stay_right_while_others_fit(fitted, digits):
     model, X = fitted[HUGClassifier], large_rows(digits)
     expected = model.predict_proba(X)
@@ -150,21 +147,21 @@ def run_in_process(start_method, function):
 
 
 @needs_fork
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 @pytest.mark.parametrize(("kind", "method"), METHODS)
 def test_a_forked_child_predicts(fitted, digits, kind, method):
     call, X = getattr(fitted[kind], method), large_rows(digits)
     assert_same([run_in_process("fork", partial(call, X))], call(X))
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_a_spawned_child_predicts(fitted, digits):
     model, X = fitted[HUGClassifier], large_rows(digits)
     assert_same([run_in_process("spawn", partial(model.transform, X))], model.transform(X))
 
 
 @needs_fork
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_a_forked_child_fits(digits):
     X, y = large_rows(digits), np.tile(digits[1], 4)
     estimator = HUGClassifier(MLP((256, 256)), batch_size=2048, max_epochs=2, random_state=0)
@@ -173,7 +170,7 @@ def test_a_forked_child_fits(digits):
 
 
 @needs_fork
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_a_child_forked_during_another_threads_fit_can_fit(iris):
     estimator = HUGClassifier(max_epochs=2, random_state=0)
     inside, finish = threading.Event(), threading.Event()
@@ -195,7 +192,7 @@ def test_a_child_forked_during_another_threads_fit_can_fit(iris):
 
 
 @needs_fork
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 def test_a_forked_child_may_ask_for_threads_again():
     def ask():
         torch.set_num_threads(2)
@@ -205,7 +202,7 @@ def test_a_forked_child_may_ask_for_threads_again():
     assert run_in_process("fork", ask) == 2
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_started_threads")
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_joblib_backends_predict_and_fit(fitted, digits, iris, backend):
     X = large_rows(digits)

@@ -1,5 +1,8 @@
 """Devices, precision, threads and random states."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -63,18 +66,15 @@ def test_seeded_blocks_repeat_and_leave_no_trace():
     assert torch.equal(*draws)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_small_steps_use_one_thread_and_the_number_is_restored():
-    torch.set_num_threads(2)
-    try:
-        with threads_for(1e6, CPU):
-            assert torch.get_num_threads() == 1
-        with threads_for(1e12, CPU):
-            assert torch.get_num_threads() == 2
-        with pytest.raises(KeyError), threads_for(1e6, CPU):
-            raise KeyError
+    with threads_for(1e6, CPU):
+        assert torch.get_num_threads() == 1
+    with threads_for(1e12, CPU):
         assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    with pytest.raises(KeyError), threads_for(1e6, CPU):
+        raise KeyError
+    assert torch.get_num_threads() == 2
 
 
 def test_device_names_resolve():
@@ -140,6 +140,7 @@ def test_bfloat16_is_trained_in_where_asked_for_and_not_by_itself_on_the_cpu():
         assert not trains_in_bfloat16(precision, torch.float32, CPU, 1e15)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, monkeypatch):
     seen = {}
 
@@ -155,27 +156,24 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
     watch(_fitting, "place_rows")
     watch(_training, "_train_epoch")
     watch(_calibration, "minimize")
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        HUGClassifier(max_epochs=1).fit(*iris)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    HUGClassifier(max_epochs=1).fit(*iris)
+    assert torch.get_num_threads() == 2
     assert seen == {"place_rows": 1, "_train_epoch": 1, "minimize": 1}
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threaded_fits_restore_the_number_of_threads(iris):
     from concurrent.futures import ThreadPoolExecutor
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with ThreadPoolExecutor(3) as pool:
-            fits = [pool.submit(HUGClassifier(max_epochs=2).fit, *iris) for _ in range(9)]
-            for fit in fits:
-                fit.result()
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(torch.get_num_threads).result() == 2
-    finally:
-        torch.set_num_threads(before)
+    with ThreadPoolExecutor(3) as pool:
+        fits = [pool.submit(HUGClassifier(max_epochs=2).fit, *iris) for _ in range(9)]
+        for fit in fits:
+            fit.result()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_processes_of_the_suite_get_as_many_threads_as_the_suite():
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    child = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(child.stdout) == torch.get_num_threads()
