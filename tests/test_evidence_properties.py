@@ -39,6 +39,7 @@ def results(folder, question):
     return text, json.loads((folder / f"evidence_{question}_quick.json").read_text())["results"]
 
 
+@pytest.mark.slow
 def test_robustness_reports_every_attack_and_the_worst(lab, tmp_path, monkeypatch):
     form = robustness.QUICK._replace(task=Task("digits"), budget=TINY._replace(epochs=20))
     monkeypatch.setattr(robustness, "QUICK", form)
@@ -128,6 +129,7 @@ def test_pieces_add_up_to_the_logarithm_above_the_first_knot():
     torch.testing.assert_close(total, (d2 + 1e-3).log() - calibration.KNOTS[0])
 
 
+@pytest.mark.slow
 def test_incremental_reports_each_replay(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(incremental, "QUICK", incremental.QUICK._replace(budget=TINY))
     incremental.ask(lab)

@@ -34,6 +34,7 @@ def results(folder, question):
     return text, json.loads((folder / f"evidence_{question}_quick.json").read_text())["results"]
 
 
+@pytest.mark.slow
 def test_noise_reports_every_kind_and_share(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(noise, "QUICK", noise.QUICK._replace(budget=TINY))
     monkeypatch.setattr(noise, "QUICK_TABLES", noise.QUICK_TABLES._replace(budget=TINY))
@@ -47,6 +48,7 @@ def test_noise_reports_every_kind_and_share(lab, tmp_path, monkeypatch):
     assert text.count("| HUG mhe -1 |") == 3  # two rows, and the header of the sets
 
 
+@pytest.mark.slow
 def test_longtail_reports_head_and_tail(lab, tmp_path, monkeypatch):
     budget = TINY._replace(epochs=40)  # enough to know the head
     monkeypatch.setattr(longtail, "QUICK", [longtail.QUICK[0]._replace(budget=budget, trials=1)])
@@ -78,6 +80,7 @@ def test_generalisation_reports_images_and_tables(lab, tmp_path, monkeypatch):
     assert text.count("### ") == 3
 
 
+@pytest.mark.slow
 def test_choices_change_one_thing_and_report_every_set(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(choices, "TABULAR", {"iris": None, "wine": None})
     few = ("the defaults", "softness 100", "weight_decay 2")

@@ -141,6 +141,7 @@ def test_unknown_names_are_refused():
         skhug.HUGRegressor  # noqa: B018
 
 
+@pytest.mark.slow  # Python compiles all of torch anew
 def test_the_package_works_without_docstrings():
     code = "from skhug import HUGClassifier, metrics; print(HUGClassifier.__name__)"
     run = subprocess.run(

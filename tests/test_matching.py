@@ -70,15 +70,18 @@ def blobs():
     return make_blobs(600, 5, centers=20, cluster_std=1.5, random_state=0)
 
 
-def test_a_fit_in_few_dimensions_matches_classes_and_gains(blobs):
-    X, y = blobs
-    params = {"n_components": 3, "max_epochs": 30, "random_state": 0}
-    matched = HUGClassifier(**params).fit(X, y)
-    points = optimal_proxies(20, 3, random_state=0).numpy()
-    blind = HUGClassifier(proxies=points, **params).fit(X, y)
-    centres = np.stack([X[y == c].mean(0) for c in range(20)])
-    assert agreement(matched.proxies_, centres) > agreement(blind.proxies_, centres)
-    assert matched.score(X, y) > blind.score(X, y) + 0.05
+def test_a_fit_in_few_dimensions_matches_classes_and_gains():
+    gains = []
+    for seed in range(3):
+        X, y = make_blobs(300, 5, centers=20, cluster_std=0.5, random_state=seed)
+        params = {"n_components": 2, "max_epochs": 8, "random_state": seed}
+        matched = HUGClassifier(**params).fit(X, y)
+        points = optimal_proxies(20, 2, random_state=seed).numpy()
+        blind = HUGClassifier(proxies=points, **params).fit(X, y)
+        centres = np.stack([X[y == c].mean(0) for c in range(20)])
+        assert agreement(matched.proxies_, centres) > agreement(blind.proxies_, centres)
+        gains.append(matched.score(X, y) - blind.score(X, y))
+    assert np.mean(gains) > 0.15  # of ten seeds the least gain was 0.3
 
 
 def test_the_arrangement_stays_the_optimum(blobs):
