@@ -278,7 +278,7 @@ def test_nested_parameters_choose_what_auto_stands_for(Estimator):
 def test_a_convnet_learns_digits(grey):
     X, y = grey
     model = HUGClassifier(ConvNet((32, 32, 32)), max_epochs=6, random_state=0)
-    assert model.fit(X[:1200], y[:1200]).score(X[1200:], y[1200:]) > 0.93
+    assert model.fit(X[:1200], y[:1200]).score(X[1200:], y[1200:]) > 0.85
 
 
 def test_rows_go_through_a_pipeline_for_rows(grey):

@@ -101,8 +101,9 @@ def test_bfloat16_is_for_the_body_in_training_and_nothing_else(iris, proxies):
     assert model.transform(X).dtype == model.proxies_.dtype == np.float32
     single = HUGClassifier(spy, precision="float32", early_stopping=True, **params).fit(X, y)
     assert single.module_.body.seen == {(True, torch.float32), (False, torch.float32)}
-    assert abs(model.score(X, y) - single.score(X, y)) < 0.05
-    assert model.loss_ == pytest.approx(single.loss_, rel=0.02)
+    # Of the epochs that both have: rounding may decide which validation score is the best.
+    for low, full in zip(model.history_, single.history_, strict=False):
+        assert low["loss"] == pytest.approx(full["loss"], rel=0.02)
 
 
 def test_the_kernel_written_by_hand_knows_no_bfloat16(iris):
