@@ -139,7 +139,7 @@ class Mine(MLP):
         augment.Compose([len]),
         torch.zeros(2, dtype=torch.complex64),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_hold_is_refused(value):
     with pytest.raises(NotPlainError):
