@@ -91,16 +91,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--processes", type=int, default=1, help="that share the tests of a run")
     parser.add_argument("--name", default="processors", help="of the results; '' for none")
     own, options = sys.argv[1:], []
     if "--" in own:
         cut = own.index("--")
         own, options = own[:cut], own[cut + 1 :]
     wanted = parser.parse_args(own)
+    shared = [f"-n{wanted.processes}"] if wanted.processes > 1 else []
     results, rows = {}, []
     for setting in wanted.only:
         for threads in wanted.threads:
-            found = run_suite(SETTINGS[setting], threads, options)
+            found = run_suite(SETTINGS[setting], threads, [*shared, *options])
             rows.append([setting, str(threads), *(str(found[key]) for key in HEADER[2:])])
             print("| " + " | ".join(rows[-1]) + " |", file=sys.stderr, flush=True)
             variables = SETTINGS[setting]
