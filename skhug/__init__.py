@@ -86,4 +86,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    dunder = {name for name in globals() if name.startswith("__")}
+    return sorted({*dunder, *__all__, *_MODULES})
