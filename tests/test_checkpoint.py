@@ -316,3 +316,24 @@ def test_what_killed_processes_left_goes_with_the_checkpoint(tmp_path):
     (tmp_path / "mine.txt").touch()
     new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
     assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_a_process_killed_in_its_second_epoch_leaves_the_first(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        "from skhug import HUGClassifier\n"
+        "calls = []\n"
+        "def kill(embeddings, labels, proxies):\n"
+        "    calls.append(0)\n"
+        "    if len(calls) == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 0.0\n"
+        "X, y = np.random.default_rng(0).standard_normal((50, 4)), np.arange(50) % 2\n"
+        "HUGClassifier(max_epochs=5, track=kill, checkpoint=sys.argv[1]).fit(X, y)\n"
+    )
+    run = subprocess.run([sys.executable, "-B", "-c", code, str(tmp_path)])
+    assert run.returncode == -9
+    ((path),) = tmp_path.iterdir()
+    header, _ = _archive.read_archive(path, "checkpoint")
+    assert dict(header["state"]["dict"])["epoch"] == 1

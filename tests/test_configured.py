@@ -138,7 +138,7 @@ def test_a_classifier_without_its_calibration_does_not_load(iris):
 
 def test_a_specification_of_another_version_says_so():
     state = {"activation": "gelu", "hidden_layer_sizes": (5,)}
-    with pytest.raises(ValueError, match=r"This MLP .* .it has no batch_norm, dropout, softness, s"):
+    with pytest.raises(ValueError, match=r"This MLP .*has no batch_norm, dropout, softness, s"):
         MLP.__new__(MLP).__setstate__(state)
 
 
