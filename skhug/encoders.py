@@ -279,7 +279,7 @@ class ConvNet(Encoder):
         _check_images(self, input_shape)
         if not (_are_sizes(self.widths) and len(self.widths)):
             raise ValueError(
-                f"widths={self.widths!r}: pass whole numbers above 0, one a block, such as "
+                f"widths={self.widths!r}: pass one or more whole numbers above 0, a block each: "
                 "(64, 64, 64, 64)."
             )
         if not (self.n_pools is None or (isinstance(self.n_pools, Integral) and self.n_pools >= 0)):

@@ -26,7 +26,7 @@ from skhug import (
     Learned,
     Pretrained,
     ResNet,
-    _guesses,
+    _guess_tables,
 )
 from skhug.augment import Affine, Compose, Cutout, HorizontalFlip, RandomCrop
 from skhug.model_selection import StackedSearchCV
@@ -197,7 +197,7 @@ def test_a_guessed_value_gets_the_one_that_is_meant(iris, name, value, meant):
         (MLP(None), "\\(\\) for none"),
         (MLP(dropout="0.1"), "a share in"),
         (MLP(batch_norm="no"), "True or False"),
-        (ConvNet(64), "one a block"),
+        (ConvNet(64), "one or more whole numbers"),
         (ConvNet(readout="averaged"), "Did you mean average?"),
         (ConvNet(n_pools=1.5), "a whole number"),
         (ResNet("18"), "one of the numbers 18, 34, 50"),
@@ -231,7 +231,7 @@ def owners():
 
 
 def test_the_tables_name_what_there_is_and_guess_what_there_is_not():
-    for owner, table in _guesses._NAMES.items():
+    for owner, table in _guess_tables.NAMES.items():
         known = [parameters for names, parameters in owners() if owner in names]
         assert known, owner
         for meant, guesses in table.items():
@@ -240,7 +240,7 @@ def test_the_tables_name_what_there_is_and_guess_what_there_is_not():
         listed = " ".join(table.values()).split()
         assert len(listed) == len(set(listed)), owner
     parameters = HUGClassifier().get_params(deep=False)
-    assert _guesses._VALUES.keys() <= parameters.keys()
+    assert _guess_tables.VALUES.keys() <= parameters.keys()
 
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)

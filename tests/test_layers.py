@@ -11,7 +11,8 @@ import skhug
 
 PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
-    {"_version", "_guesses", "_docs"},
+    {"_version", "_docs", "_guess_tables"},
+    {"_guesses"},
     {"_configured"},
     {
         "_archive",
@@ -139,6 +140,12 @@ def test_every_public_name_resolves_and_is_listed(name):
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'HUGRegressor'"):
         skhug.HUGRegressor  # noqa: B018
+
+
+def test_python_names_what_a_misspelt_name_meant():
+    code = "import skhug; skhug.HUGClasifier"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'HUGClassifier'" in run.stderr
 
 
 def test_the_package_works_without_docstrings():
