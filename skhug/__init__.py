@@ -6,6 +6,7 @@ Names resolve on first access, so that ``import skhug`` loads neither torch nor 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from skhug._version import __version__
@@ -82,8 +83,11 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"skhug.{_HOMES[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"skhug.{name}")
-    raise AttributeError(f"module 'skhug' has no attribute {name!r}")
+    # With both, Python's traceback names the public name that is nearest.
+    text = f"module 'skhug' has no attribute {name!r}"
+    raise AttributeError(text, name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    dunder = {name for name in globals() if name.startswith("__")}
+    return sorted({*dunder, *__all__, *_MODULES})

@@ -6,12 +6,13 @@ import os
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._callbacks import CallbackSupportMixin
+from skhug._configured import Configured, explained, read_state
 from skhug._data import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import fill, join
@@ -23,6 +24,7 @@ from skhug._saving import save_model
 from skhug._soundness import sound_blocks
 from skhug._sources import Source, open_rows
 from skhug._validation import (
+    check_parameters,
     check_rows,
     check_training_data,
     encode_labels,
@@ -37,10 +39,16 @@ class _BaseHUG(
     TransformerMixin,
     CallbackSupportMixin,
     OnnxMixin,
-    BaseEstimator,
+    Configured,
 ):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    # What a fitted one has beside the parameters; a pickle of another version must hold it.
+    _fitted_names: ClassVar[tuple[str, ...]] = (
+        *("module_", "proxies_", "classes_", "history_", "n_iter_", "loss_"),
+        *("input_shape_", "n_features_in_"),
+    )
 
+    @explained
     def __init__(
         self,
         encoder: Any = "auto",
@@ -126,6 +134,7 @@ class _BaseHUG(
 
     # --- fit ------------------------------------------------------------------------------
 
+    @explained
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -184,6 +193,7 @@ class _BaseHUG(
         self.__dict__.update(fitted)
         return self
 
+    @explained
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
@@ -353,11 +363,13 @@ class _BaseHUG(
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        if "module_" in state:
-            state["module_"] = unpack_module(state["module_"])
-            state["_progress"] = unpack_tensors(state["_progress"])
-        super().__setstate__(state)
+        fitted = isinstance(state, dict) and "module_" in state
+        needed, unpack = (self._fitted_names, _unpacked) if fitted else ((), dict)
+        self.__dict__.update(read_state(self, state, needed, unpack))
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; its message is followed by what is meant."""
+        check_parameters(self, self._parameter_constraints)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -365,3 +377,9 @@ class _BaseHUG(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _unpacked(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a fitted estimator's attributes of what was pickled."""
+    progress = unpack_tensors(state["_progress"])
+    return {**state, "module_": unpack_module(state["module_"]), "_progress": progress}

@@ -14,6 +14,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from skhug._guesses import advice_on_value
+
 # float64 input is computed in float64 up to this many elements, beyond it in float32.
 FLOAT64_ELEMENTS = 100_000
 # Floating-point operations of a training step below which a second thread costs more than it gives.
@@ -29,6 +31,9 @@ PRECISIONS = {
     "bfloat16": torch.float32,
     "float64": torch.float64,
 }
+
+# What a device is usually called.
+_DEVICES = ("auto", "cpu", "cuda", "mps")
 
 # torch's global random state belongs to the process: one fit at a time uses it.
 _PROCESS_LOCK = threading.RLock()
@@ -63,7 +68,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device={device!r} is no torch device: pass 'auto', 'cpu', 'cuda' or 'cuda:0'."
+            f"device={device!r} is no torch device: pass 'auto', 'cpu', 'cuda' or 'cuda:0'. "
+            + advice_on_value("device", device, _DEVICES.__contains__, _DEVICES)
         ) from error
     try:
         torch.empty(0, device=resolved)

@@ -1,9 +1,9 @@
-"""Documentation that several functions share."""
+"""Documentation that several functions share, and what modules show of themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -19,3 +19,14 @@ def documented(**blocks: str) -> Callable[[Function], Function]:
         return function
 
     return decorate
+
+
+def public(namespace: dict[str, Any]) -> Callable[[], list[str]]:
+    """Return a module's ``__dir__``: its ``__all__`` and the names that every module has.
+
+    Parameters
+    ----------
+    namespace : dict
+        ``globals()`` of the module.
+    """
+    return lambda: sorted({*namespace["__all__"], *(n for n in namespace if n.startswith("__"))})

@@ -62,6 +62,8 @@ class FitRequest(NamedTuple):
     continued: bool
     max_epochs: int | str
     schedule: Callable[[float], float]
+    # Whether the last epoch is known: partial_fit may be called once more.
+    known_end: bool = True
 
 
 # Asked before a fit trains: a search that has trained it already returns its fitted attributes.
@@ -138,7 +140,7 @@ def finish_fit(request: FitRequest, state: TrainingState) -> dict[str, Any]:
 
 
 def _begin(request: FitRequest, seed: int) -> tuple[TrainingState, Batches, int]:
-    estimator, task, continued, max_epochs, _ = request
+    estimator, task, continued, max_epochs, *_ = request
     state, batches = _start(estimator, task, seed, continued)
     if max_epochs == "auto":
         max_epochs = default_max_epochs(len(batches))
@@ -152,7 +154,7 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
     """
     progress = getattr(estimator, "_progress", None)
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
-    request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"])
+    request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"], known_end=False)
     with seeded(seed, resolve_device(estimator.device)):
         state, batches = _start(estimator, task, seed, continued)
         if progress is not None:
@@ -174,11 +176,10 @@ def _run(
     keeper: Keeper | NoKeeper,
 ) -> bool:
     """Train; return whether training came to its end, and was not interrupted."""
-    estimator, task = request.estimator, request.task
-    monitor = _monitor(estimator, task, state, max_epochs, patience, keeper)
+    monitor = _monitor(request, state, max_epochs, patience, keeper)
     flops = assembly.step_flops(state.objective, batches.batch_size)
     device = batches.class_weight.device
-    with threads_for(flops, device), tf32_for(estimator.precision, device):
+    with threads_for(flops, device), tf32_for(request.estimator.precision, device):
         ended = train(
             state,
             batches,
@@ -292,13 +293,13 @@ def _training_body(
 
 
 def _monitor(
-    estimator: Any,
-    task: Task,
+    request: FitRequest,
     state: TrainingState,
     max_epochs: int,
     patience: Patience | None,
     keeper: Keeper | NoKeeper,
 ) -> Monitor:
+    estimator, task = request.estimator, request.task
     rows, validation, classes = task
     objective, score = state.objective, None
     if validation is not None:
@@ -322,6 +323,7 @@ def _monitor(
         make_tracker(estimator.track, objective, rows),
         patience,
         bool(estimator.verbose),
+        max_epochs if request.known_end else None,
         keeper.end_epoch,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from skhug._callbacks import EpochCallbacks
@@ -28,6 +29,8 @@ class Monitor:
         Early stopping on that score.
     verbose : bool
         Whether to print a line an epoch.
+    max_epochs : int or None
+        Epochs at most, for that line; None where nobody knows.
     keep : callable
         Takes the state and the patience, to write them to disk.
     """
@@ -38,7 +41,9 @@ class Monitor:
     track: Callable[[], dict[str, float]]
     patience: Patience | None
     verbose: bool
+    max_epochs: int | None
     keep: Callable[[TrainingState, Patience | None], None]
+    started: float = field(default_factory=time.monotonic)
 
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
@@ -49,11 +54,18 @@ class Monitor:
             if self.patience is not None:
                 stop = self.patience.update(row["validation_score"], state)
         if self.verbose:
-            print(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
+            print(self._line(row))
         stop = self.callbacks.end_epoch(self.fitted) or stop
         if not stop:
             self.keep(state, self.patience)
         return stop
+
+    def _line(self, row: dict[str, float]) -> str:
+        """Return "epoch 3 of 20", the row's other columns and the seconds since the fit began."""
+        total = "" if self.max_epochs is None else f" of {self.max_epochs}"
+        columns = [f"{name} {value:.6g}" for name, value in row.items()]
+        columns[0] += total
+        return ", ".join([*columns, f"{time.monotonic() - self.started:.1f} s"])
 
     def end_fit(self, state: TrainingState) -> None:
         """Put the best weights back and tell the callbacks."""

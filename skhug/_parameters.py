@@ -54,11 +54,24 @@ def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
     """Return the object that a parameter's string stands for, for setting nested parameters.
 
     An "auto" encoder becomes the first of what it may stand for that has all of them.
+
+    Raises
+    ------
+    ValueError
+        If the string stands for nothing that has parameters, and another object has these.
     """
     if name == "encoder" and isinstance(value, str) and value == "auto":
         able = (kind for kind in _AUTOMATIC if nested <= kind().get_params().keys())
         return next(able, _AUTOMATIC[0])()
-    return expand(name, value)
+    expanded = expand(name, value)
+    if isinstance(expanded, str):
+        kinds = (kind for kind in SHORTHANDS[name].values() if nested <= kind().get_params().keys())
+        for kind in kinds:
+            given = ", ".join(f"{inner}=..." for inner in sorted(nested))
+            raise ValueError(
+                f"{name}={value!r} has no parameters: pass {name}={kind.__name__}({given})."
+            )
+    return expanded
 
 
 def check_instances(parameters: dict[str, Any]) -> None:
@@ -136,7 +149,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [_at_least(1)],
     "tol": [_at_least(0, Real)],
-    "track": [list, tuple],
+    "track": [str, list, tuple, callable],
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "batch_sampler": [HasMethods("bind"), None],
     "augment": [callable, None],
@@ -205,7 +218,7 @@ n_iter_no_change : int, default=10
     Epochs without a better validation score after which to stop, at least 1.
 tol : float, default=1e-4
     How much better a score must be to count, 0 or more.
-track : sequence of str or callable, default=()
+track : str, callable or sequence of these, default=()
     Measures of geometry for ``history_``, taken at the end of every epoch on a fixed quarter of
     the training rows, 512 to 2,048 of them, of at most 256 classes. Names of those in
     :func:`~skhug.metrics.geometry_report`, or ``"nc"`` for neural collapse: NC1 as
@@ -253,7 +266,7 @@ random_state : int, RandomState or None, default=None
     for the encoder's layers. Without it, sums over the rows of a class (``index_add``) are added
     in any order, and fits differ by rounding. Global random states are left as they were.
 verbose : int, default=0
-    1 prints a line an epoch."""
+    1 prints a line an epoch: which of how many, its losses, scores and the seconds so far."""
 
 _ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -91,7 +92,8 @@ class Keeper:
         self._parts = parts
         self.path = Path(spec.folder) / f"skhug-{fingerprint(parts)}.safetensors"
         self._latest: dict[str, Any] | None = None
-        self._written_epoch, self._written_at = 0, time.monotonic()
+        # The first file is written as soon as there is something to lose.
+        self._written_epoch, self._written_at = 0, -math.inf
         self._warned = False
         self.seeds: list[int] = []
         self.done = False
@@ -123,6 +125,7 @@ class Keeper:
             return None
         self._check_parts(parts)
         self.seeds, self._written_epoch = seeds, saved["epoch"]
+        self._written_at = time.monotonic()
         return saved
 
     def _check_parts(self, found: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from skhug._classwise import Classwise
 from skhug._data import Rows
 from skhug._device import to_tensor
 from skhug._geometry import MEASURES
+from skhug._guesses import did_you_mean
 from skhug._inference import device_of, embed
 from skhug._objective import Objective
 
@@ -37,13 +38,15 @@ _RESERVED = ("epoch", "loss", "between", "within", "validation_score")
 
 
 def make_tracker(
-    track: Sequence[str | Callable[..., Any]], objective: Objective, rows: Rows
+    track: str | Callable[..., Any] | Sequence[str | Callable[..., Any]],
+    objective: Objective,
+    rows: Rows,
 ) -> Callable[[], dict[str, float]]:
     """Return a function that measures the model as it is when called.
 
     Parameters
     ----------
-    track : sequence of str or callable
+    track : str, callable or sequence of these
         Names of measures or groups; callables take ``(embeddings, labels, proxies)``, tensors.
     objective : Objective
         Encoder and proxies in training.
@@ -89,9 +92,9 @@ def sample_by_class(y: np.ndarray) -> np.ndarray:
     )
 
 
-def _functions(track: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[..., float]]:
+def _functions(track: Any) -> dict[str, Callable[..., float]]:
     functions: dict[str, Callable[[Classwise], float]] = {}
-    for item in track:
+    for item in [track] if isinstance(track, str) or callable(track) else track:
         if callable(item):
             name = getattr(item, "__name__", type(item).__name__)
             if name in functions:
@@ -110,7 +113,10 @@ def _functions(track: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[
 def _known(name: str) -> Callable[[Classwise], float]:
     if name not in MEASURES:
         known = ", ".join([*GROUPS, *MEASURES])
-        raise ValueError(f"track has {name!r}: pass callables, or names among {known}.")
+        meant = did_you_mean(name, [*GROUPS, *MEASURES])
+        raise ValueError(
+            f"track has {name!r}: pass callables, or names among {known}. {meant}".rstrip()
+        )
     return MEASURES[name].value
 
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.metaestimators import _safe_split as split_fold
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
 from skhug._arrays import check_one_kind
+from skhug._guesses import advice_on_value
 from skhug._sources import Source, open_rows, take
 
 __all__ = [
@@ -23,6 +32,7 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "check_parameters",
     "check_rows",
     "check_training_data",
     "encode_labels",
@@ -34,6 +44,34 @@ __all__ = [
 
 # Kept as they come, uint8 since images are large; all else becomes the first of them.
 _KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True}
+
+
+def check_parameters(estimator: Any, constraints: dict[str, list[Any]]) -> None:
+    """Check an estimator's parameters against their constraints.
+
+    Raises
+    ------
+    InvalidParameterError
+        As scikit-learn raises it, with what may have been meant.
+    """
+    name = type(estimator).__name__
+    for parameter, value in estimator.get_params(deep=False).items():
+        try:
+            validate_parameter_constraints(constraints, {parameter: value}, name)
+        except InvalidParameterError as error:
+            own = constraints[parameter]
+            options = [o for c in own if isinstance(c, StrOptions) for o in sorted(c.options)]
+            allowed = partial(_is_allowed, parameter, own)
+            advice = advice_on_value(parameter, value, allowed, options)
+            raise InvalidParameterError(f"{error} {advice}".rstrip()) from None
+
+
+def _is_allowed(parameter: str, constraints: list[Any], value: Any) -> bool:
+    try:
+        validate_parameter_constraints({parameter: constraints}, {parameter: value}, "")
+    except InvalidParameterError:
+        return False
+    return True
 
 
 def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:

@@ -13,13 +13,16 @@ from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skhug._configured import Configured, explained
+from skhug._docs import public
+
 __all__ = ["Affine", "Augmentation", "Compose", "Cutout", "HorizontalFlip", "RandomCrop"]
+__dir__ = public(globals())
 
 
-class Augmentation(BaseEstimator):
+class Augmentation(Configured):
     """Base of the augmentations: parameters that act on a batch of images when called.
 
     Parameters follow scikit-learn (``get_params``, ``set_params``), so that a grid search
@@ -86,6 +89,7 @@ class RandomCrop(Augmentation):
     (torch.Size([8, 1, 4, 4]), torch.uint8)
     """
 
+    @explained
     def __init__(self, padding: int = 4) -> None:
         self.padding = padding
 
@@ -118,6 +122,7 @@ class HorizontalFlip(Augmentation):
     tensor([[[[3, 2, 1]]]])
     """
 
+    @explained
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
@@ -156,6 +161,7 @@ class Affine(Augmentation):
     torch.Size([8, 3, 32, 32])
     """
 
+    @explained
     def __init__(
         self,
         degrees: float | tuple[float, float] = 10.0,
@@ -213,6 +219,7 @@ class Cutout(Augmentation):
     63
     """
 
+    @explained
     def __init__(self, size: int = 8) -> None:
         self.size = size
 
@@ -250,6 +257,7 @@ class Compose(Augmentation):
     Compose(steps=[RandomCrop(), HorizontalFlip(), Cutout()])
     """
 
+    @explained
     def __init__(self, steps: Sequence[Callable[[Tensor, torch.Generator], Tensor]]) -> None:
         self.steps = steps
 

@@ -6,16 +6,19 @@ import os
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.base import BaseEstimator
+from skhug._configured import Configured, explained
+from skhug._docs import public
 
 __all__ = ["Checkpoint"]
+__dir__ = public(globals())
 
 
-class Checkpoint(BaseEstimator):
+class Checkpoint(Configured):
     """Keep training on disk, so that a fit that was cut off goes on where it stopped.
 
-    A file is written at the end of an epoch once both intervals have passed since the last one;
-    what was trained after it is trained again. Each fit has a file of its own, named after a
+    The first file is written at the end of epoch ``every_epochs``, and another at the end of an
+    epoch once both intervals have passed since the last one; what was trained after it is trained
+    again. Each fit has a file of its own, named after a
     fingerprint of the estimator's parameters and the data, and removes it when it ends. The same
     fit started again finds it, and ends on the CPU with the weights, bit by bit, of one that was
     never cut off. Ctrl-C and errors leave the state of the last whole epoch. A search that is
@@ -29,7 +32,7 @@ class Checkpoint(BaseEstimator):
     every_epochs : int, default=1
         Epochs between two files, at least 1.
     every_seconds : float, default=30.0
-        Seconds between two files, 0 or more.
+        Seconds between two files, 0 or more; the first does not wait for them.
 
     Notes
     -----
@@ -57,6 +60,7 @@ class Checkpoint(BaseEstimator):
     3
     """
 
+    @explained
     def __init__(
         self, folder: str | os.PathLike, every_epochs: int = 1, every_seconds: float = 30.0
     ) -> None:

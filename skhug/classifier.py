@@ -22,6 +22,7 @@ from skhug._calibration import (
 )
 from skhug._data import Rows
 from skhug._device import to_numpy, to_tensor
+from skhug._docs import public
 from skhug._fitting import Task
 from skhug._inference import device_of, embed, join
 from skhug._nearest import decision, nearest, row_blocks
@@ -30,6 +31,9 @@ from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
 from skhug._soundness import sound_blocks
 from skhug._validation import check_rows
+
+__all__ = ["HUGClassifier"]
+__dir__ = public(globals())
 
 
 @shares_parameters
@@ -75,6 +79,8 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
     >>> model.transform(X_test).shape
     (38, 2)
     """
+
+    _fitted_names = (*_BaseHUG._fitted_names, *(f"{name}_" for name in Falloff._fields))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the cosines to the proxies.

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import nn
 
+from skhug._configured import Configured, explained
+from skhug._docs import public
+from skhug._guesses import did_you_mean
 from skhug._heads import FineTuned, split_head
 from skhug._residual import RESNETS, residual_network
 
 __all__ = ["MLP", "ConvNet", "Encoder", "Pretrained", "ResNet"]
+__dir__ = public(globals())
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
@@ -29,7 +33,7 @@ SOFT_BELOW = 64
 SOFTNESS = 100.0
 
 
-class Encoder(BaseEstimator):
+class Encoder(Configured):
     """Base of the encoder specifications: parameters that build a torch module.
 
     A specification holds no weights. Its parameters follow scikit-learn (``get_params``,
@@ -116,6 +120,7 @@ class MLP(Encoder):
     )
     """
 
+    @explained
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (256, 128),
@@ -170,13 +175,16 @@ class MLP(Encoder):
                 "rows, or an encoder for images such as ConvNet()."
             )
         if self.activation not in ACTIVATIONS:
+            raise ValueError(_one_of("activation", self.activation, ACTIVATIONS))
+        if not _are_sizes(_sizes(self.hidden_layer_sizes)):
             raise ValueError(
-                f"activation={self.activation!r}: pass one of {', '.join(ACTIVATIONS)}."
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass whole numbers above 0, one "
+                "a layer, such as (256, 128); () for none."
             )
-        if any(size < 1 for size in _sizes(self.hidden_layer_sizes)):
-            raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass sizes above 0.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1).")
+        if not (isinstance(self.dropout, Real) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1), such as 0.1.")
+        if self.batch_norm not in (False, True):
+            raise ValueError(f"batch_norm={self.batch_norm!r}: pass True or False.")
         checked_softness(self, input_shape)
 
 
@@ -219,6 +227,7 @@ class ConvNet(Encoder):
     >>> retrieval = ConvNet((32, 64, 128, 128), n_pools=2, readout="average")
     """
 
+    @explained
     def __init__(
         self,
         widths: Sequence[int] = (64, 64, 64, 64),
@@ -268,12 +277,15 @@ class ConvNet(Encoder):
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         _check_images(self, input_shape)
-        if not self.widths or any(width < 1 for width in self.widths):
-            raise ValueError(f"widths={self.widths!r}: pass one or more sizes above 0.")
-        if self.n_pools is not None and self.n_pools < 0:
-            raise ValueError(f"n_pools={self.n_pools!r}: pass None or 0 or more.")
+        if not (_are_sizes(self.widths) and len(self.widths)):
+            raise ValueError(
+                f"widths={self.widths!r}: pass one or more whole numbers above 0, a block each: "
+                "(64, 64, 64, 64)."
+            )
+        if not (self.n_pools is None or (isinstance(self.n_pools, Integral) and self.n_pools >= 0)):
+            raise ValueError(f"n_pools={self.n_pools!r}: pass None, or a whole number, 0 or more.")
         if self.readout not in READOUTS:
-            raise ValueError(f"readout={self.readout!r}: pass one of {', '.join(READOUTS)}.")
+            raise ValueError(_one_of("readout", self.readout, READOUTS))
         checked_softness(self, input_shape)
 
 
@@ -307,6 +319,7 @@ class ResNet(Encoder):
     11173962
     """
 
+    @explained
     def __init__(
         self,
         depth: int = 18,
@@ -329,9 +342,12 @@ class ResNet(Encoder):
         """
         _check_images(self, input_shape)
         if self.depth not in RESNETS:
-            raise ValueError(f"depth={self.depth!r}: pass one of {', '.join(map(str, RESNETS))}.")
-        if self.width < 1:
-            raise ValueError(f"width={self.width!r}: pass a number of channels above 0.")
+            raise ValueError(
+                f"depth={self.depth!r}: pass one of the numbers {', '.join(map(str, RESNETS))}; "
+                "other networks of yours go in as encoder=module."
+            )
+        if not _are_sizes((self.width,)):
+            raise ValueError(f"width={self.width!r}: pass a whole number of channels above 0.")
         block, repeats = RESNETS[self.depth]
         return residual_network(block, repeats, input_shape[0], self.width, n_components)
 
@@ -374,6 +390,7 @@ class Pretrained(Encoder):
     Linear(in_features=16, out_features=2, bias=True)
     """
 
+    @explained
     def __init__(
         self,
         module: nn.Module,
@@ -434,6 +451,18 @@ def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
 
 def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:
     return (hidden_layer_sizes,) if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes
+
+
+def _are_sizes(sizes: Any) -> bool:
+    """Whether these are whole numbers above 0, in a row."""
+    if not isinstance(sizes, (Sequence, np.ndarray)) or isinstance(sizes, str):
+        return False
+    return all(isinstance(size, Integral) and size >= 1 for size in sizes)
+
+
+def _one_of(name: str, value: Any, options: Iterable[str]) -> str:
+    text = f"{name}={value!r}: pass one of {', '.join(options)}."
+    return f"{text} {did_you_mean(value, options)}".rstrip()
 
 
 def _check_images(encoder: Encoder, input_shape: tuple[int, ...]) -> None:

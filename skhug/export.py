@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skhug._docs import public
 from skhug._onnx import (
     INPUT_DTYPES,
     OPSET,
@@ -29,6 +30,7 @@ from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
 
 __all__ = ["pipeline_to_onnx", "register_converters"]
+__dir__ = public(globals())
 
 # Version of the operators of scikit-learn's models that goes with OPSET.
 _ML_OPSET = 3

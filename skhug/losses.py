@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skhug._configured import explained
+from skhug._docs import public
 from skhug._sphere import widened
 from skhug._spread import gram_logdet, hyperspherical_energy, separation
 from skhug._within import WithinSum, within_sum
@@ -29,6 +31,7 @@ __all__ = [
     "separation",
     "within_class_energy",
 ]
+__dir__ = public(globals())
 
 
 def class_mean_coefficients(
@@ -189,6 +192,7 @@ class HUGLoss(nn.Module):
     >>> terms.loss.backward()
     """
 
+    @explained
     def __init__(
         self,
         uniformity: Uniformity | None = None,

@@ -16,6 +16,7 @@ from skhug._collapse import (
     within_class_variability,
 )
 from skhug._collapse_report import geometry_report, neural_collapse_report
+from skhug._docs import public
 from skhug._hyperspherical import (
     hyperspherical_energy,
     separation,
@@ -60,3 +61,4 @@ __all__ = [
     "uniformity_within",
     "within_class_variability",
 ]
+__dir__ = public(globals())

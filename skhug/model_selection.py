@@ -14,10 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
 from skhug._callbacks import has_callbacks
+from skhug._configured import explained
+from skhug._docs import public
 from skhug._scorers import retrieval_scorer
 from skhug._validation import select_fit_params, split_fold
 
 __all__ = ["StackedSearchCV", "retrieval_scorer"]
+__dir__ = public(globals())
 
 
 class StackedSearchCV(GridSearchCV):
@@ -99,6 +102,7 @@ class StackedSearchCV(GridSearchCV):
     True
     """
 
+    @explained
     def __init__(
         self,
         estimator: Any,

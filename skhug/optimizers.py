@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+
+from skhug._configured import Configured, explained
+from skhug._docs import public
 
 __all__ = [
     "SCHEDULES",
@@ -25,6 +27,7 @@ __all__ = [
     "flatten",
     "make_stepper",
 ]
+__dir__ = public(globals())
 
 # Factor on the learning rate as a function of the share of the training done, in [0, 1).
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -106,7 +109,7 @@ def flatten(
     return [Segment(members, rate, decay) for (rate, decay, _), members in groups.items()]
 
 
-class AdamW(BaseEstimator):
+class AdamW(Configured):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), by torch's fused kernel.
 
     Parameters
@@ -126,6 +129,7 @@ class AdamW(BaseEstimator):
     # Times the learning rate a step; strong, since only the embedding's direction counts.
     default_weight_decay = 2.0
 
+    @explained
     def __init__(self, beta_1: float = 0.9, beta_2: float = 0.999, eps: float = 1e-8) -> None:
         self.beta_1 = beta_1
         self.beta_2 = beta_2
@@ -166,7 +170,7 @@ class AdamW(BaseEstimator):
         )
 
 
-class SGD(BaseEstimator):
+class SGD(Configured):
     """Stochastic gradient descent with Nesterov momentum, by torch's fused kernel.
 
     Weight decay is added to the gradient, as is the custom with SGD.
@@ -185,6 +189,7 @@ class SGD(BaseEstimator):
 
     default_weight_decay = 5e-4
 
+    @explained
     def __init__(self, momentum: float = 0.9) -> None:
         self.momentum = momentum
 

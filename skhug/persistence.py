@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from skhug._docs import public
 from skhug._saving import load_model
 from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
 
 __all__ = ["load"]
+__dir__ = public(globals())
 
 _KINDS = {kind.__name__: kind for kind in (HUGClassifier, HUGEmbedder)}
 

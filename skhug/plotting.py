@@ -13,6 +13,7 @@ from skhug._displays_gram import GramDisplay
 from skhug._displays_history import HistoryDisplay
 from skhug._displays_retrieval import RetrievalDisplay
 from skhug._displays_sphere import SphereDisplay
+from skhug._docs import public
 
 __all__ = [
     "AngleDisplay",
@@ -21,3 +22,4 @@ __all__ = [
     "RetrievalDisplay",
     "SphereDisplay",
 ]
+__dir__ = public(globals())

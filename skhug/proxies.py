@@ -9,11 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skhug._codes import spherical_code
+from skhug._configured import Configured, explained
+from skhug._docs import public
 from skhug.losses import hyperspherical_energy, separation
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "simplex",
     "spherical_code",
 ]
+__dir__ = public(globals())
 
 RandomState = int | np.random.RandomState | None
 
@@ -39,7 +41,7 @@ _TIE = 1e-5
 _TEMPERATURES = np.geomspace(0.3, 1e-6, 14)
 
 
-class Learned(BaseEstimator):
+class Learned(Configured):
     """Proxies that are trained along with the encoder.
 
     Parameters
@@ -56,6 +58,7 @@ class Learned(BaseEstimator):
     >>> model = HUGClassifier(proxies=Learned(learning_rate=0.02), alpha=0.5)
     """
 
+    @explained
     def __init__(self, attached: bool = True, learning_rate: float | None = None) -> None:
         self.attached = attached
         self.learning_rate = learning_rate

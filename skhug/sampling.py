@@ -6,12 +6,15 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+
+from skhug._configured import Configured, explained
+from skhug._docs import public
 
 __all__ = ["BalancedBatches"]
+__dir__ = public(globals())
 
 
-class BalancedBatches(BaseEstimator):
+class BalancedBatches(Configured):
     """Class-balanced batches: the same number of rows of each of several classes.
 
     Every batch holds exactly ``samples`` rows of each of ``min(classes, C)`` different classes,
@@ -41,6 +44,7 @@ class BalancedBatches(BaseEstimator):
     [[2, 2, 0], [2, 2, 0], [2, 0, 2]]
     """
 
+    @explained
     def __init__(self, classes: int = 32, samples: int = 4) -> None:
         self.classes = classes
         self.samples = samples

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from numbers import Real
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skhug._configured import Configured, explained
+from skhug._docs import public
 from skhug._spread import energy_gradient, gram_logdet, hyperspherical_energy, separation
 
 __all__ = ["MGD", "MHE", "MHS", "Uniformity"]
+__dir__ = public(globals())
 
 # Parameters of the measures: what is allowed, in code and in words.
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -46,7 +48,7 @@ def _subset(points: Tensor, most: int) -> Tensor:
     return points[drawn[:most].to(points.device)]
 
 
-class Uniformity(BaseEstimator):
+class Uniformity(Configured):
     """Base of the measures: what all of them do with the samples.
 
     A measure has ``between(proxies)`` and ``pull(squared)``: the cost of a row at a squared
@@ -168,6 +170,7 @@ class MHE(Uniformity):
     >>> robust = HUGClassifier(uniformity=MHE(s_within=-1.0))
     """
 
+    @explained
     def __init__(
         self,
         s: float = 2.0,
@@ -245,6 +248,7 @@ class MHS(Uniformity):
     >>> model = HUGClassifier(uniformity=MHS(temperature=0.5))
     """
 
+    @explained
     def __init__(
         self,
         temperature: float = 1.0,
@@ -302,6 +306,7 @@ class MGD(Uniformity):
     >>> model = HUGClassifier(uniformity=MGD(eps=1.0))
     """
 
+    @explained
     def __init__(
         self,
         eps: float = 1.0,

@@ -1,6 +1,7 @@
 """What both estimators do in fit, partial_fit and transform."""
 
 import functools
+import re
 import signal
 import threading
 import warnings
@@ -392,8 +393,18 @@ def test_warm_start_goes_on_and_says_when_it_cannot(Estimator, iris):
 def test_verbose_prints_a_line_an_epoch(Estimator, iris, capsys):
     quick(Estimator, verbose=1).fit(*iris)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert lines[0].startswith("epoch 1, loss")
+    assert [line.split(", ")[0] for line in lines] == [f"epoch {k} of 5" for k in range(1, 6)]
+    number = r"-?\d+(\.\d+)?(e-?\d+)?"
+    line = rf"epoch 1 of 5, loss {number}, between {number}, within {number}, \d+\.\d s"
+    assert re.fullmatch(line, lines[0])
+
+
+def test_partial_fit_does_not_say_how_many_epochs_there_are(Estimator, iris, capsys):
+    model = quick(Estimator, verbose=1)
+    for _ in range(2):
+        model.partial_fit(*iris)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[0] for line in lines] == ["epoch 1", "epoch 2"]
 
 
 # --- partial_fit ---

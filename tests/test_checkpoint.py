@@ -31,7 +31,7 @@ def written(monkeypatch):
     return epochs
 
 
-def test_both_intervals_have_to_pass(tmp_path, monkeypatch):
+def test_the_first_file_waits_for_no_seconds_and_others_for_both_intervals(tmp_path, monkeypatch):
     X, y = rows()
     epochs, clock = written(monkeypatch), [0.0]
 
@@ -43,8 +43,9 @@ def test_both_intervals_have_to_pass(tmp_path, monkeypatch):
     for spec, expected in (
         (Checkpoint(tmp_path, every_seconds=0), [1, 2, 3, 4, 5, 6, 7, 8]),
         (Checkpoint(tmp_path, every_epochs=3, every_seconds=0), [3, 6]),
-        (Checkpoint(tmp_path, every_seconds=2.5), [3, 6]),
-        (Checkpoint(tmp_path, every_seconds=1e9), []),
+        (Checkpoint(tmp_path, every_seconds=2.5), [1, 4, 7]),
+        (Checkpoint(tmp_path, every_seconds=1e9), [1]),
+        (Checkpoint(tmp_path, every_epochs=3, every_seconds=1e9), [3]),
     ):
         new("kernel", checkpoint=spec).fit(X, y)
         assert epochs == expected, spec
@@ -109,7 +110,7 @@ def test_a_fit_that_goes_on_says_so(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "going on" not in before
     assert lines[0].startswith(f"going on after epoch 2, from {tmp_path}")
-    assert lines[1].startswith("epoch 3,")
+    assert lines[1].startswith("epoch 3 of 8, loss ")
 
 
 @pytest.mark.parametrize(
@@ -315,3 +316,24 @@ def test_what_killed_processes_left_goes_with_the_checkpoint(tmp_path):
     (tmp_path / "mine.txt").touch()
     new("kernel", checkpoint=every_epoch(tmp_path)).fit(X, y)
     assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_a_process_killed_in_its_second_epoch_leaves_the_first(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        "from skhug import HUGClassifier\n"
+        "calls = []\n"
+        "def kill(embeddings, labels, proxies):\n"
+        "    calls.append(0)\n"
+        "    if len(calls) == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 0.0\n"
+        "X, y = np.random.default_rng(0).standard_normal((50, 4)), np.arange(50) % 2\n"
+        "HUGClassifier(max_epochs=5, track=kill, checkpoint=sys.argv[1]).fit(X, y)\n"
+    )
+    run = subprocess.run([sys.executable, "-B", "-c", code, str(tmp_path)])
+    assert run.returncode == -9
+    ((path),) = tmp_path.iterdir()
+    header, _ = _archive.read_archive(path, "checkpoint")
+    assert dict(header["state"]["dict"])["epoch"] == 1

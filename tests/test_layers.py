@@ -11,14 +11,15 @@ import skhug
 
 PACKAGE = Path(skhug.__file__).parent
 LAYERS = [
+    {"_version", "_docs", "_guess_tables"},
+    {"_guesses"},
+    {"_configured"},
     {
-        "_version",
         "_archive",
         "_arrays",
         "_callbacks",
         "_codes",
         "_device",
-        "_docs",
         "_heads",
         "_images",
         "_matching",
@@ -92,7 +93,7 @@ def test_pictures_take_any_estimator_and_so_import_metrics_at_most():
     pictures = {"plotting", *(name for name in LAYER_OF if name.startswith("_displays_"))}
     for name in pictures:
         imported = set(imported_modules(PACKAGE / f"{name}.py"))
-        assert imported <= {"metrics", "_unwrap", *pictures}, name
+        assert imported <= {"_docs", "metrics", "_unwrap", *pictures}, name
 
 
 def test_only_validation_imports_scikit_learns_private_api():
@@ -139,6 +140,12 @@ def test_every_public_name_resolves_and_is_listed(name):
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'HUGRegressor'"):
         skhug.HUGRegressor  # noqa: B018
+
+
+def test_python_names_what_a_misspelt_name_meant():
+    code = "import skhug; skhug.HUGClasifier"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'HUGClassifier'" in run.stderr
 
 
 @pytest.mark.slow  # Python compiles all of torch anew

@@ -17,8 +17,8 @@ PAGES = [
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 NUMBER = re.compile(r"-?\d+\.\d+")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)|src=\"([^\"]+)\"")
-# Of the extra "test"; scikit-learn has callbacks from 1.9 on.
-OPTIONAL = {"pandas", "pytorch_metric_learning", "sklearn.callback", "skorch"}
+# Of the extra "test", or tried by hand; scikit-learn has callbacks from 1.9 on.
+OPTIONAL = {"mlflow", "pandas", "pytorch_metric_learning", "shap", "sklearn.callback", "skorch"}
 # What a page may show with other decimals than another machine prints.
 TOLERANCE = 0.03
 

@@ -51,7 +51,7 @@ def test_tracking_goes_with_validation_and_partial_fit(iris):
     [
         (("ndc",), "track has 'ndc'.*nc, within_class_variability"),
         ((largest_norm, largest_norm), "two measures called 'largest_norm'"),
-        ("nc", "'track' parameter"),
+        (3, "'track' parameter"),
     ],
 )
 def test_wrong_names_are_explained(iris, track, message):
