@@ -4,9 +4,9 @@
 characters as rows of 784 pixels, five of each one's 20 drawings held out; normal blobs around
 random centres in 64 features, 20 rows of each class for training and 20 for testing. Classes never
 seen: ``HUGEmbedder`` on the pixels of five alphabets, queries from three others. The default was
-chosen on seeds 0 and 1 of the same data; these tables are from seeds 10 to 12. Times: one thread;
-candidates run in turn, every arrangement searched anew; a ratio is the mean over rounds in
-logarithms with its 95 % interval. Runs in some five minutes:
+chosen on seed 0 (pixels: 0 and 1) of the same data; these tables are from seeds 10 to 12. Times:
+one thread; candidates run in turn, every arrangement searched anew; a ratio is the mean over
+rounds in logarithms with its 95 % interval. Runs in some six minutes:
 
     python benchmarks/many_classes.py --data DIR
 """
