@@ -94,7 +94,10 @@ EPOCHS = (20, 200)
 FEW_FEATURES = 256
 DECAY_OF_FEW = 0.25
 BATCH = (32, 256)
-MAX_DEFAULT_COMPONENTS = 128
+# Numbers that proxies may have by default before the simplex is given up, and the components
+# that they keep however many classes there are.
+PROXY_NUMBERS = 2**22
+FEWEST_OF_MANY = 128
 
 
 def default_batch_size(n: int) -> int:
@@ -124,8 +127,9 @@ def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
 
 
 def default_components(n_classes: int) -> int:
-    """Components in which the simplex just fits, at least 2 and at most 128."""
-    return min(max(n_classes - 1, 2), MAX_DEFAULT_COMPONENTS)
+    """Components in which the simplex just fits, or as many as the proxies' memory allows."""
+    most = max(PROXY_NUMBERS // n_classes, FEWEST_OF_MANY)
+    return min(max(n_classes - 1, 2), most)
 
 
 def _at_least(low: int, kind: type = Integral) -> Interval:
@@ -174,8 +178,9 @@ default="auto"
     fine-tunes or freezes the rest.
 n_components : int, optional
     Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
-    encoder, as many as the simplex of the
-    classes needs, at least 2 and at most {MAX_DEFAULT_COMPONENTS}.
+    encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for
+    up to 2,048 classes; for more, four million divided by their number, and at least
+    {FEWEST_OF_MANY}.
 uniformity : {{"mhe", "mhs", "mgd"}} or Uniformity, default="mhe"
     Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
     :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.

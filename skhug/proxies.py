@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -31,10 +33,15 @@ __dir__ = public(globals())
 
 RandomState = int | np.random.RandomState | None
 
-# Floating-point operations that a search may spend: some ten seconds on a core.
-_BUDGET = 2e11
-# ``n_points^2 n_components`` beyond which a search has too few evaluations, 100 of the budget.
-_LARGE = _BUDGET / 400
+# Floating-point operations that a search may spend: one or two seconds on a core, less than a
+# training of so many classes. Ten times as many gain a thousandth of the energy.
+_BUDGET = 1e10
+# Evaluations of a start, at least and at most.
+_EVALUATIONS = (20, 1000)
+# ``n_points^2 n_components`` beyond which the least evaluations take too long.
+_LARGE = 5e8
+# Searched arrangements that a process keeps, and the most bytes of one: 64 MiB in all.
+_KEPT, _KEPT_BYTES = 8, 2**23
 # How much more energy, relatively, a better separated arrangement may have.
 _TIE = 1e-5
 # Temperatures of the smooth minimum, from a rough picture of the distances to the very smallest.
@@ -163,7 +170,7 @@ def minimal_energy(
         Riesz exponent, 0 or more.
     n_starts : int, optional
         Random starts, the best of which is kept; by default 10 for up to 64 points, else 1. A
-        start spends 1,000 evaluations at most, fewer where they are dear (beyond about 2e11
+        start spends 1,000 evaluations at most, fewer where they are dear (beyond about 1e10
         floating-point operations in all), but no fewer than 20.
     random_state : int, RandomState or None
         Of the starts.
@@ -239,7 +246,8 @@ def maximal_separation(
     """
     _check_size(n_points, n_components, least_components=2)
     starts = _starts(n_starts, n_points, n_components, random_state)
-    evaluations = min(_evaluations(len(starts), n_points, n_components), 300)
+    stages = len(starts) * len(_TEMPERATURES)
+    evaluations = min(_evaluations(stages, n_points, n_components), 300)
     ends = []
     for points in starts:
         for temperature in _TEMPERATURES:
@@ -280,7 +288,15 @@ def optimal_proxies(
         energy is flat around its minimum: a better separated arrangement is preferred to one
         whose energy is lower by less than a hundred-thousandth. For ``n_classes^2 n_components``
         above 5e8 (2,000 classes in 128 components) it is the :func:`spherical_code`, whose
-        energy is within a thousandth of what a search finds and whose largest cosine is smaller.
+        energy is within a thousandth of what a search finds and whose largest cosine is smaller;
+        for the separation above 3.5e7.
+
+    Notes
+    -----
+    A search takes one or two seconds for hundreds of points. What an integer ``random_state``
+    led to is kept in the process, the last eight of up to 8 MiB each; later calls get a copy.
+    For other processes store it with ``numpy.save`` and pass the array as an estimator's
+    ``proxies``.
 
     References
     ----------
@@ -299,16 +315,31 @@ def optimal_proxies(
         return simplex(n_classes, n_components)
     if n_classes == 2 * n_components or (by_separation and n_classes < 2 * n_components):
         return cross_polytope(n_classes, n_components)
-    if n_classes**2 * n_components > _LARGE:
-        return spherical_code(n_classes, n_components, random_state)
+    if isinstance(random_state, Integral) and 8 * n_classes * n_components <= _KEPT_BYTES:
+        return _kept_search(n_classes, n_components, s, by_separation, random_state).clone()
+    return _search(n_classes, n_components, s, by_separation, random_state)
+
+
+def _search(
+    n_points: int, n_components: int, s: float, by_separation: bool, random_state: RandomState
+) -> Tensor:
+    """Arrange points for which there is no closed form."""
+    stages = len(_TEMPERATURES) if by_separation else 1
+    if n_points**2 * n_components > _LARGE / stages:
+        return spherical_code(n_points, n_components, random_state)
     if by_separation:
-        return maximal_separation(n_classes, n_components, random_state=random_state)
-    points = minimal_energy(n_classes, n_components, s, random_state=random_state)
-    apart = _separate(points, 0.1, _evaluations(1, n_classes, n_components))
+        return maximal_separation(n_points, n_components, random_state=random_state)
+    points = minimal_energy(n_points, n_components, s, random_state=random_state)
+    apart = _separate(points, 0.1, _evaluations(1, n_points, n_components))
     least = hyperspherical_energy(points, s)
     if hyperspherical_energy(apart, s) - least <= _TIE * least.abs():
         return apart
     return points
+
+
+# Holds no lock of Python's, so that a child forked amid a search in another thread can go on; two
+# threads may then search for the same points, and find the same.
+_kept_search = lru_cache(maxsize=_KEPT)(_search)
 
 
 def random_proxies(n_classes: int, n_components: int, random_state: RandomState = None) -> Tensor:
@@ -346,7 +377,8 @@ def _check_size(n_points: int, n_components: int, least_components: int = 1) -> 
 
 def _evaluations(n_starts: int, n_points: int, n_components: int) -> int:
     """Evaluations a start: a pair costs 2 products of n_components each for value and gradient."""
-    return int(np.clip(_BUDGET / (4 * n_points**2 * n_components * n_starts), 20, 1000))
+    evaluations = _BUDGET / (4 * n_points**2 * n_components * n_starts)
+    return int(np.clip(evaluations, *_EVALUATIONS))
 
 
 def _separate(points: Tensor, temperature: float, evaluations: int) -> Tensor:

@@ -204,6 +204,27 @@ def _classes(results: dict) -> list[Table]:
     ]
 
 
+def _many_classes(results: dict) -> list[Table]:
+    names = {"accuracy": "accuracy", "log_loss": "log-loss", "map_at_r": "MAP@R"}
+    found = [
+        (f"{data}: {names[measure]}", cells)
+        for measure in names
+        for data, cells in results[measure].items()
+    ]
+    dimensions = list(found[0][1])
+    fits = [
+        [name, *(f"{v['seconds'][k]:.1f}" for k in ("ours", "given")), cell(v["ratio"])]
+        for name, v in results["fit"].items()
+    ]
+    return [
+        Table(
+            ["data", *(f"{d} components" for d in dimensions)],
+            [[name, *(cell(cells[d], 3) for d in dimensions)] for name, cells in found],
+        ),
+        Table(["fit", "seconds", "with proxies given", "ratio"], fits),
+    ]
+
+
 def _metrics(results: dict) -> list[Table]:
     rows = [
         [case, *(cell(row[name]) for name in ("ours", "theirs", "ratio"))]
@@ -253,6 +274,7 @@ TABLES: dict[str, Callable[[dict], list[Table]]] = {
     "images_quick": _images_quick,
     "inference": _times("microseconds", "microseconds a call"),
     "loss": _loss,
+    "many_classes": _many_classes,
     "memmap": _memmap,
     "metrics": _metrics,
     "mnist": _mnist,
