@@ -195,7 +195,8 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. Those of the first call give the statistics that inputs are standardised by.
+            Rows. The statistics that inputs are standardised by are those of all calls so far,
+            where every row counts alike; after ``fit`` they move from its own with the new rows.
         y : array-like of shape (n_samples,)
             Labels; the rows of a class may arrive in any call.
         classes : array-like of shape (n_classes,), optional

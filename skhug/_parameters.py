@@ -226,7 +226,7 @@ augment : callable or None, default=None
     normalised. See :mod:`skhug.augment`. Off at transform and in validation.
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit, with its encoder, precision and
-    device.
+    device. Inputs are standardised by the new rows; what does not vary there, as before.
 checkpoint : str, path or Checkpoint, optional
     Folder in which an interrupted ``fit`` leaves its state: the same fit started again goes on
     where it stopped. :class:`~skhug.checkpoint.Checkpoint` says how often it is written and what
