@@ -148,7 +148,8 @@ class _BaseHUG(
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights inside a class's mean; rows of weight zero are left out.
+            Non-negative weights inside a class's mean; rows of weight zero are left out, and
+            their labels stay in ``classes_``.
         X_val : array-like of shape (n_val, n_features), optional
             Rows to validate on instead of a part of ``X``. They are scored every epoch
             (``history_``) and, with ``early_stopping``, decide when to stop.
@@ -171,7 +172,7 @@ class _BaseHUG(
                 raise ValueError(
                     f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
                 )
-            rows = Rows(X, codes, weight)
+            rows = Rows(X, codes, weight).weighted()
             validation = self._check_validation(X_val, y_val, classes)
             fitted = fit_rows(
                 self,
@@ -217,7 +218,7 @@ class _BaseHUG(
         with input_attributes_kept_on_error(self):
             X, y, weight = check_training_data(self, X, y, sample_weight, reset=first)
             classes = self._check_classes(y, classes)
-            rows = Rows(X, encode_labels(y, classes), weight)
+            rows = Rows(X, encode_labels(y, classes), weight).weighted()
             fitted = fit_one_epoch(self, Task(rows, None, classes), continued=not first)
         self.__dict__.update(fitted)
         return self

@@ -257,7 +257,8 @@ verbose : int, default=0
 
 _ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
-    Sorted labels seen in training.
+    Sorted labels of ``y``. One whose rows all have weight zero has a proxy and a probability, and
+    is not trained.
 proxies_ : ndarray of shape (n_classes, n_components)
     Unit vectors, one a class.
 module_ : torch.nn.Module
