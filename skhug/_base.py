@@ -17,7 +17,7 @@ from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import fill, join
 from skhug._objective import Objective
 from skhug._onnx import OnnxMixin
-from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
+from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving import save_model
 from skhug._soundness import sound_blocks
@@ -47,7 +47,7 @@ class _BaseHUG(
         *,
         n_components: int | None = None,
         uniformity: Any = "mhe",
-        alpha: float = 1.0,
+        alpha: float = ALPHA,
         beta: float = 1.0,
         proxies: Any = "optimal",
         optimizer: Any = "adamw",

@@ -44,6 +44,7 @@ from skhug._parameters import (
     default_decay,
     default_max_epochs,
     expand,
+    warn_of_idle_alpha,
 )
 from skhug._placement import place_rows
 from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
@@ -88,6 +89,7 @@ def fit_rows(
     """Train as the estimator's parameters say; return the fitted attributes."""
     request = FitRequest(estimator, task, continued, max_epochs, schedule)
     fitted = trained_elsewhere.get()(request)
+    warn_of_idle_alpha(estimator)
     if fitted is not None:
         return fitted
     with make_keeper(estimator, *task, continued) as keeper:
@@ -161,7 +163,9 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
     request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"])
     summary = None
-    if continued:
+    if not continued:
+        warn_of_idle_alpha(estimator)
+    else:
         saved = (progress or {}).get("summary")  # files of older versions have none
         summary = running_summary(estimator, task.rows, saved, seed)
     with seeded(seed, resolve_device(estimator.device)):

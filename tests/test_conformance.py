@@ -169,6 +169,7 @@ def test_grid_search_reaches_every_level_in_parallel_workers(iris):
         make_pipeline(columns, HUGClassifier(max_epochs=60, random_state=0)),
         {
             "hugclassifier__alpha": [0.5],
+            "hugclassifier__proxies": ["learned"],
             "hugclassifier__beta": [1.0],
             "hugclassifier__n_components": [2, 3],
             "hugclassifier__encoder__hidden_layer_sizes": [(32,)],
