@@ -18,7 +18,7 @@ from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import fill, join
 from skhug._objective import Objective
 from skhug._onnx import OnnxMixin
-from skhug._parameters import CONSTRAINTS, SHORTHANDS, expand_to_set
+from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving import save_model
 from skhug._soundness import sound_blocks
@@ -55,7 +55,7 @@ class _BaseHUG(
         *,
         n_components: int | None = None,
         uniformity: Any = "mhe",
-        alpha: float = 1.0,
+        alpha: float = ALPHA,
         beta: float = 1.0,
         proxies: Any = "optimal",
         optimizer: Any = "adamw",
@@ -157,7 +157,8 @@ class _BaseHUG(
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights inside a class's mean; rows of weight zero are left out.
+            Non-negative weights inside a class's mean; rows of weight zero are left out, and
+            their labels stay in ``classes_``.
         X_val : array-like of shape (n_val, n_features), optional
             Rows to validate on instead of a part of ``X``. They are scored every epoch
             (``history_``) and, with ``early_stopping``, decide when to stop.
@@ -180,7 +181,7 @@ class _BaseHUG(
                 raise ValueError(
                     f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
                 )
-            rows = Rows(X, codes, weight)
+            rows = Rows(X, codes, weight).weighted()
             validation = self._check_validation(X_val, y_val, classes)
             fitted = fit_rows(
                 self,
@@ -205,7 +206,8 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. Those of the first call give the statistics that inputs are standardised by.
+            Rows. The statistics that inputs are standardised by are those of all calls so far,
+            where every row counts alike; after ``fit`` they move from its own with the new rows.
         y : array-like of shape (n_samples,)
             Labels; the rows of a class may arrive in any call.
         classes : array-like of shape (n_classes,), optional
@@ -226,7 +228,7 @@ class _BaseHUG(
         with input_attributes_kept_on_error(self):
             X, y, weight = check_training_data(self, X, y, sample_weight, reset=first)
             classes = self._check_classes(y, classes)
-            rows = Rows(X, encode_labels(y, classes), weight)
+            rows = Rows(X, encode_labels(y, classes), weight).weighted()
             fitted = fit_one_epoch(self, Task(rows, None, classes), continued=not first)
         self.__dict__.update(fitted)
         return self

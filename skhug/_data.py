@@ -31,6 +31,11 @@ class Rows(NamedTuple):
         """Return some rows; many are not copied, but looked up when they are read."""
         return Rows(take(self.X, index), self.y[index], self.weight[index])
 
+    def weighted(self) -> Rows:
+        """Return the rows that have a weight above zero."""
+        used = self.weight > 0
+        return self if used.all() else self.take(np.flatnonzero(used))
+
 
 def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Set a stratified share of the rows aside; classes with a single row stay in training.

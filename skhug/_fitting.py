@@ -15,6 +15,13 @@ from torch import Tensor
 from skhug import _assembly as assembly
 from skhug._callbacks import EpochCallbacks
 from skhug._capture import acceleration
+from skhug._continuing import (
+    Summary,
+    continued_encoder,
+    pack_summary,
+    running_summary,
+    summary_of,
+)
 from skhug._data import Batches, Rows, split_rows
 from skhug._device import (
     FLOPS_A_FUNCTION,
@@ -37,6 +44,7 @@ from skhug._parameters import (
     default_decay,
     default_max_epochs,
     expand,
+    warn_of_idle_alpha,
 )
 from skhug._placement import place_rows
 from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
@@ -83,6 +91,7 @@ def fit_rows(
     """Train as the estimator's parameters say; return the fitted attributes."""
     request = FitRequest(estimator, task, continued, max_epochs, schedule)
     fitted = trained_elsewhere.get()(request)
+    warn_of_idle_alpha(estimator)
     if fitted is not None:
         return fitted
     with make_keeper(estimator, *task, continued) as keeper:
@@ -155,14 +164,22 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
     progress = getattr(estimator, "_progress", None)
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
     request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"], known_end=False)
+    summary = None
+    if not continued:
+        warn_of_idle_alpha(estimator)
+    else:
+        saved = (progress or {}).get("summary")  # files of older versions have none
+        summary = running_summary(estimator, task.rows, saved, seed)
     with seeded(seed, resolve_device(estimator.device)):
-        state, batches = _start(estimator, task, seed, continued)
+        state, batches = _start(estimator, task, seed, continued, summary)
         if progress is not None:
             state.resume(progress)
         before = state.epoch
         _run(request, state, batches, before + 1, None, NoKeeper())
     if state.epoch > before:  # else it diverged, and so did the optimizer's state
-        progress = {**state.progress(), "seed": seed}
+        if not continued:
+            summary = summary_of(estimator, state.objective.encoder, task.rows, seed)
+        progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
     state.release()
     return {**_fitted_attributes(estimator, task, state), "_progress": progress}
 
@@ -193,11 +210,13 @@ def _run(
     return ended
 
 
-def _objective(estimator: Any, task: Task, seed: int, continued: bool) -> Objective:
+def _objective(
+    estimator: Any, task: Task, seed: int, continued: bool, summary: Summary | None
+) -> Objective:
     """Return the objective, with new weights or going on from a copy of the fitted ones."""
     e, rows, n_classes = estimator, task.rows, len(task.classes)
     if continued:
-        encoder = _continued_encoder(e, task)
+        encoder = continued_encoder(e, rows, task.classes, summary)
         points = torch.from_numpy(e.proxies_)
     else:
         device = resolve_device(e.device)
@@ -207,27 +226,6 @@ def _objective(estimator: Any, task: Task, seed: int, continued: bool) -> Object
         )
         points = assembly.initial_proxies(e.proxies, e.uniformity, n_classes, encoder, rows, seed)
     return assembly.build_objective(encoder, points, e.proxies, e.uniformity, e.alpha, e.beta)
-
-
-def _continued_encoder(estimator: Any, task: Task) -> Any:
-    """Return a copy of the fitted module: a fit that fails leaves the model as it was."""
-    encoder = copy.deepcopy(estimator.module_)
-    if not np.array_equal(task.classes, estimator.classes_):
-        raise ValueError(
-            f"warm_start: y has the classes {task.classes!r} and the fitted model "
-            f"{estimator.classes_!r}. Set warm_start=False to fit a new model."
-        )
-    if task.rows.X.shape[1:] != encoder.input_shape:
-        raise ValueError(
-            f"warm_start: rows have shape {task.rows.X.shape[1:]} and the fitted model takes "
-            f"{encoder.input_shape}. Set warm_start=False to fit a new model."
-        )
-    if estimator.n_components not in (None, encoder.n_components):
-        raise ValueError(
-            f"warm_start: n_components={estimator.n_components} and the fitted model has "
-            f"{encoder.n_components}. Set warm_start=False to fit a new model."
-        )
-    return encoder
 
 
 def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
@@ -250,9 +248,11 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     return Batches(X, y, weight, class_weight, batch_size, prepare, sampler)
 
 
-def _start(estimator: Any, task: Task, seed: int, continued: bool) -> tuple[TrainingState, Batches]:
+def _start(
+    estimator: Any, task: Task, seed: int, continued: bool, summary: Summary | None = None
+) -> tuple[TrainingState, Batches]:
     check_instances(estimator.get_params(deep=False))
-    objective = _objective(estimator, task, seed, continued)
+    objective = _objective(estimator, task, seed, continued, summary)
     batches = _batches(estimator, task, objective)
     objective.train_through(_training_body(estimator, objective, batches.batch_size))
     proxy_rate = getattr(expand("proxies", estimator.proxies), "learning_rate", None)

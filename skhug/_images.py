@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Layout", "channel_statistics"]
+__all__ = ["ChannelSummary", "Layout", "channel_statistics"]
 
 # Sizes of an axis that mark it as that of the channels: grey, colour, colour with opacity.
 _CHANNELS = (1, 3, 4)
@@ -142,4 +142,38 @@ def channel_statistics(X: Any, weight: np.ndarray, layout: Layout) -> tuple[np.n
     pixels = weight.sum() * height * width
     offset = first / pixels
     mean, std = shift + offset, np.sqrt(np.maximum(second / pixels - offset**2, 0))
-    return mean, np.where(std <= 1e-12 * np.abs(mean), 0, std)
+    return mean, _beyond_rounding(std, mean)
+
+
+class ChannelSummary(NamedTuple):
+    """Channel statistics of images, with what it takes to add those of later ones.
+
+    ``n_rows`` is the number of images; ``mean`` and ``std`` have shape (n_channels,).
+    """
+
+    n_rows: int
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, weight: np.ndarray, layout: Layout) -> ChannelSummary:
+        """Return the summary of images, which count by their weights among one another."""
+        return cls(len(X), *channel_statistics(X, weight, layout))
+
+    def merged(self, newer: ChannelSummary, seed: int) -> ChannelSummary:
+        """Return the summary of the images of both; nothing is drawn by the seed."""
+        n_rows = self.n_rows + newer.n_rows
+        old, new = self.n_rows / n_rows, newer.n_rows / n_rows
+        between = math.sqrt(old * new) * (newer.mean - self.mean)
+        within = np.hypot(math.sqrt(old) * self.std, math.sqrt(new) * newer.std)
+        mean = old * self.mean + new * newer.mean
+        return ChannelSummary(n_rows, mean, _beyond_rounding(np.hypot(within, between), mean))
+
+    def centre_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of each channel."""
+        return self.mean, self.std
+
+
+def _beyond_rounding(std: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return deviations, 0 for what varies by rounding only."""
+    return np.where(std <= 1e-12 * np.abs(mean), 0, std)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import warnings
 from numbers import Integral, Real
 from textwrap import indent
 from typing import Any
@@ -87,6 +89,45 @@ def check_instances(parameters: dict[str, Any]) -> None:
             raise TypeError(f"{name} is the class {value.__name__}: pass {value.__name__}().")
 
 
+# Lines of users' code that were told of an alpha without effect. Python's own filter forgets them
+# whenever a library changes the filters: a search of 12 cells and 5 folds would say it 60 times.
+_told: set[tuple[str, int]] = set()
+# Packages between a user's code and a fit.
+_BETWEEN = {"skhug", "sklearn", "joblib"}
+
+
+def warn_of_idle_alpha(estimator: Any) -> None:
+    """Warn, once for a line of the user's code, where ``alpha`` was set and acts on nothing.
+
+    Warns
+    -----
+    UserWarning
+        If it is not the default and the proxies are fixed.
+    """
+    if estimator.alpha == ALPHA or isinstance(expand("proxies", estimator.proxies), Learned):
+        return
+    place = _place_in_users_code()
+    if place in _told:
+        return
+    message = (
+        "alpha has no effect: it weighs how far apart learned proxies are kept, and "
+        "proxies='optimal' or an array are fixed. Leave alpha at its default, or set "
+        "proxies='learned'."
+    )
+    warnings.warn_explicit(message, UserWarning, *place)
+    _told.add(place)
+
+
+def _place_in_users_code() -> tuple[str, int]:
+    """File and line from which a fit or the search around it was called."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+# Where it is this, nobody has set it.
+ALPHA = 1.0
 # Steps of training that small data gets, whatever its number of epochs.
 STEPS = 2000
 EPOCHS = (20, 200)
@@ -184,8 +225,9 @@ n_components : int, optional
 uniformity : {{"mhe", "mhs", "mgd"}} or Uniformity, default="mhe"
     Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
     :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.
-alpha : float, default=1.0
-    Weight of the between-class term, 0 or more. It acts on learned proxies only.
+alpha : float, default={ALPHA}
+    Weight of the between-class term, 0 or more. It acts on learned proxies only; set beside fixed
+    ones it is warned of.
 beta : float, default=1.0
     Weight of the within-class term, above 0.
 proxies : {{"optimal", "learned"}}, Learned or array of shape (n_classes, n_components), \
@@ -244,7 +286,7 @@ augment : callable or None, default=None
     normalised. See :mod:`skhug.augment`. Off at transform and in validation.
 warm_start : bool, default=False
     Whether ``fit`` goes on from the weights of the last fit, with its encoder, precision and
-    device.
+    device. Inputs are standardised by the new rows; what does not vary there, as before.
 checkpoint : str, path or Checkpoint, optional
     Folder in which an interrupted ``fit`` leaves its state: the same fit started again goes on
     where it stopped. :class:`~skhug.checkpoint.Checkpoint` says how often it is written and what
@@ -275,7 +317,8 @@ verbose : int, default=0
 
 _ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
-    Sorted labels seen in training.
+    Sorted labels of ``y``. One whose rows all have weight zero has a proxy and a probability, and
+    is not trained.
 proxies_ : ndarray of shape (n_classes, n_components)
     Unit vectors, one a class.
 module_ : torch.nn.Module

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["centre_and_scale"]
+__all__ = ["FeatureSummary", "centre_and_scale"]
 
 # Rows that quantiles are taken from, evenly spaced over the data.
 _ROWS = 2048
+# Values that a summary keeps: of a feature, and of all together.
+_FEWEST_KEPT, _MOST_KEPT = 64, 512
+_KEPT_VALUES = 1 << 20
 # Columns sorted at once.
 _COLUMNS = 512
 # A feature's spread is this many robust standard deviations, or half its range if that is less.
@@ -42,14 +46,94 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     """
     every = slice(None, None, max(1, len(X) // _ROWS))
     median, spread = _median_and_spread(X[every], weight[every])
-    low, high, mean = _range_and_mean(X, weight)
+    return _combine(median, spread, *_range_and_mean(X, weight), X.dtype)
+
+
+def _combine(
+    median: np.ndarray,
+    spread: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    mean: np.ndarray,
+    dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return centre and scale of features of which this is known, values of this dtype."""
     half_range = high / 2 - low / 2
     scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
     # What differs by rounding only is constant.
-    eps, tiny = (np.finfo(X.dtype).eps, np.finfo(X.dtype).tiny) if X.dtype.kind == "f" else (0, 0)
+    eps, tiny = (np.finfo(dtype).eps, np.finfo(dtype).tiny) if dtype.kind == "f" else (0, 0)
     constant = (half_range <= 10 * eps * np.abs(mean)) | (scale < tiny)
     centre = np.clip(mean, median - scale, median + scale)
     return np.where(constant, 0, centre), np.where(constant, 0, scale)
+
+
+class FeatureSummary(NamedTuple):
+    """What is kept of rows so that those of later calls can be added to them.
+
+    ``n_rows``; ``low``, ``high``, ``mean`` (n_features,); ``values`` (n_kept, n_features), a draw
+    of each feature's values, in an order of its own: no row can be read off it.
+    """
+
+    n_rows: int
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, weight: np.ndarray, seed: int) -> FeatureSummary:
+        """Return the summary of rows, which count by their weights beside one another."""
+        n_kept = min(len(X), _most_kept(X.shape[1]))
+        # The rows at evenly spaced shares of the weight: all, where they are few and weigh alike.
+        share = (weight / weight.sum()).cumsum()
+        drawn = np.searchsorted(share, (np.arange(n_kept) + 0.5) / n_kept)
+        values = X[np.minimum(drawn, len(X) - 1)]
+        values = np.random.default_rng(seed).permuted(values, axis=0)
+        return cls(len(X), *_range_and_mean(X, weight), values)
+
+    @classmethod
+    def assumed(
+        cls, centre: np.ndarray, scale: np.ndarray, newer: FeatureSummary
+    ) -> FeatureSummary:
+        """Return a summary that a centre and a scale may have come from.
+
+        What was constant is assumed to have been what it mostly is in newer rows.
+        """
+        usual = np.median(newer.values, axis=0)
+        centre = np.where(scale > 0, centre, usual)
+        place = np.linspace(-1, 1, _most_kept(len(centre)))[:, None]
+        values = centre + scale * place * np.abs(place)  # close together in the middle
+        return cls(_ROWS, centre - scale, centre + scale, centre, values)
+
+    def merged(self, newer: FeatureSummary, seed: int) -> FeatureSummary:
+        """Return the summary of the rows of both; where not all values fit, a draw is kept."""
+        n_rows = self.n_rows + newer.n_rows
+        return FeatureSummary(
+            n_rows,
+            np.minimum(self.low, newer.low),
+            np.maximum(self.high, newer.high),
+            self.mean * (self.n_rows / n_rows) + newer.mean * (newer.n_rows / n_rows),
+            self._joined(newer, np.random.default_rng(seed)),
+        )
+
+    def _joined(self, newer: FeatureSummary, rng: np.random.Generator) -> np.ndarray:
+        kept, arrived = self.values, newer.values
+        most = _most_kept(kept.shape[1])
+        if len(kept) + len(arrived) > most:
+            # In proportion to the rows; by chance, so that a share below one value counts too.
+            share = newer.n_rows / (self.n_rows + newer.n_rows)
+            arrived = arrived[: int(most * share + rng.random())]
+            kept = kept[rng.permutation(len(kept))[: most - len(arrived)]]
+        return np.concatenate([kept, arrived])
+
+    def centre_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :func:`centre_and_scale` returns, of all rows so far."""
+        median, spread = _median_and_spread(self.values, np.ones(len(self.values)))
+        return _combine(median, spread, self.low, self.high, self.mean, self.values.dtype)
+
+
+def _most_kept(n_features: int) -> int:
+    return max(_FEWEST_KEPT, min(_MOST_KEPT, _KEPT_VALUES // max(n_features, 1)))
 
 
 def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

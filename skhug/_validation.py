@@ -25,7 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, _check_y, validate_da
 
 from skhug._arrays import check_one_kind
 from skhug._guesses import advice_on_value
-from skhug._sources import Source, open_rows, take
+from skhug._sources import Source, open_rows
 
 __all__ = [
     "HasMethods",
@@ -101,7 +101,7 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 def check_training_data(
     estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
 ) -> tuple[np.ndarray | Source, np.ndarray, np.ndarray]:
-    """Return X, y and weights without the rows of weight zero.
+    """Return X, y and weights of all rows, those of weight zero too: their labels are classes.
 
     Raises
     ------
@@ -125,12 +125,9 @@ def check_training_data(
     weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     # By a power of two, which is exact: sums of 1e308 overflow, and 1e-308 is 0 in float32.
     weight = np.ldexp(weight, -np.frexp(weight.max())[1])
-    used = weight > 0
-    if not used.any():
+    if not weight.any():
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")
-    if used.all():
-        return X, y, weight
-    return take(X, np.flatnonzero(used)), y[used], weight[used]
+    return X, y, weight
 
 
 def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarray:

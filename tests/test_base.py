@@ -302,7 +302,8 @@ def test_other_optimizers_learn(iris, optimizer):
 
 def test_history_has_a_row_an_epoch(Estimator, iris):
     X, y = iris
-    estimator = quick(Estimator, alpha=0.5, beta=2.0).fit(X, y, X_val=X[::7], y_val=y[::7])
+    estimator = quick(Estimator, alpha=0.5, beta=2.0, proxies="learned")
+    estimator.fit(X, y, X_val=X[::7], y_val=y[::7])
     assert [row["epoch"] for row in estimator.history_] == [1, 2, 3, 4, 5]
     row = estimator.history_[-1]
     assert row["loss"] == pytest.approx(0.5 * row["between"] + 2 * row["within"], rel=1e-5)

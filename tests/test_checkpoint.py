@@ -154,7 +154,7 @@ def test_other_parameters_and_data_have_files_of_their_own(tmp_path):
     ("changed", "match"),
     [
         ({"learning_rate": 0.01}, "another fit, with another learning_rate:"),
-        ({"alpha": 2.0, "tol": 0.1}, "another alpha, another tol:"),
+        ({"beta": 2.0, "tol": 0.1}, "another beta, another tol:"),
         ({"X": 1.0}, "with another X:"),
         ({"y": 1}, "with another y:"),
     ],

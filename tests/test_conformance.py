@@ -61,7 +61,7 @@ def test_checks_that_the_suite_does_not_call_pass(Estimator, name):
 @pytest.mark.filterwarnings("ignore")
 def test_a_class_without_weight_does_not_count():
     name = "check_classifiers_one_label_sample_weights"
-    getattr(checks, name)("HUGClassifier", HUGClassifier(max_epochs=3))
+    getattr(checks, name)("HUGClassifier", HUGClassifier(max_epochs=50))
 
 
 def quick(Estimator, **parameters):
@@ -169,6 +169,7 @@ def test_grid_search_reaches_every_level_in_parallel_workers(iris):
         make_pipeline(columns, HUGClassifier(max_epochs=60, random_state=0)),
         {
             "hugclassifier__alpha": [0.5],
+            "hugclassifier__proxies": ["learned"],
             "hugclassifier__beta": [1.0],
             "hugclassifier__n_components": [2, 3],
             "hugclassifier__encoder__hidden_layer_sizes": [(32,)],
@@ -220,7 +221,7 @@ def test_sample_weight_is_routed_through_a_pipeline(iris):
         model = HUGClassifier(max_epochs=5, random_state=0).set_fit_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         routed = make_pipeline(scaler, model).fit(X, y, sample_weight=weight)
-    assert routed[-1].classes_.tolist() == [0, 2]
+    assert not (routed.predict(X) == 1).any()
 
 
 @pytest.mark.skipif(

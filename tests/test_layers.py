@@ -41,7 +41,7 @@ LAYERS = [
     {"losses"},
     {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
     {"_objective", "_parameters", "_inference", "_trees"},
-    {"_persistence", "_soundness"},
+    {"_continuing", "_persistence", "_soundness"},
     {"_fingerprint", "_onnx", "_saving"},
     {"_training"},
     {"_resuming"},

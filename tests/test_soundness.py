@@ -127,7 +127,11 @@ REFUSED = {
         1.0,
         "not finite in float32.*n_components",
     ),
-    "a number that float32 has not": ({"alpha": 1e300}, 1.0, "alpha=1e.300 is infinite in float32"),
+    "a number that float32 has not": (
+        {"alpha": 1e300, "proxies": "learned"},
+        1.0,
+        "alpha=1e.300 is infinite in float32",
+    ),
     "batches of one row": (
         {"encoder": MLP((8,), batch_norm=True), "batch_size": 1},
         1.0,

@@ -1,0 +1,173 @@
+"""Going on from a fitted module with other rows: what must agree, and the input's statistics."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skhug._data import Rows
+from skhug._device import to_numpy, to_tensor
+from skhug._images import ChannelSummary, channel_statistics
+from skhug._modules import NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._parameters import expand_encoder
+from skhug._scaling import FeatureSummary, centre_and_scale
+from skhug.encoders import Encoder
+
+__all__ = ["Summary", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
+
+Summary = FeatureSummary | ChannelSummary
+# Images that the statistics of a model count for where nothing is known of their number.
+_ASSUMED_IMAGES = 2048
+
+
+def continued_encoder(
+    estimator: Any, rows: Rows, classes: np.ndarray, summary: Summary | None
+) -> SphereEncoder:
+    """Return a copy of the fitted module: a fit that fails leaves the model as it was.
+
+    It standardises by the summary, or by these rows where there is none. The weights stay as they
+    are: taking the change of the input back in the first layer made streams no better.
+
+    Raises
+    ------
+    ValueError
+        If classes, rows or parameters are not those of the fitted model.
+    """
+    encoder = copy.deepcopy(estimator.module_)
+    if not np.array_equal(classes, estimator.classes_):
+        raise ValueError(
+            f"warm_start: y has the classes {classes!r} and the fitted model "
+            f"{estimator.classes_!r}. Set warm_start=False to fit a new model."
+        )
+    if rows.X.shape[1:] != encoder.input_shape:
+        raise ValueError(
+            f"warm_start: rows have shape {rows.X.shape[1:]} and the fitted model takes "
+            f"{encoder.input_shape}. Set warm_start=False to fit a new model."
+        )
+    if estimator.n_components not in (None, encoder.n_components):
+        raise ValueError(
+            f"warm_start: n_components={estimator.n_components} and the fitted model has "
+            f"{encoder.n_components}. Set warm_start=False to fit a new model."
+        )
+    if _follows_rows(estimator, encoder):
+        statistics = (
+            _statistics_of(encoder.prepare, rows) if summary is None else summary.centre_and_scale()
+        )
+        encoder.prepare = _standardized_by(encoder.prepare, *statistics, rows.X.dtype)
+    return encoder
+
+
+def _follows_rows(estimator: Any, encoder: SphereEncoder) -> bool:
+    """Whether inputs are standardised by statistics of the rows."""
+    spec = expand_encoder(estimator.encoder, encoder.input_shape)
+    by_rows = isinstance(spec, Encoder) and spec.standardize is True
+    return by_rows and isinstance(encoder.prepare, (Standardize, NormalizeImages))
+
+
+def summary_of(estimator: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summary | None:
+    """Return what :func:`running_summary` starts from; None where rows are not standardised."""
+    if not _follows_rows(estimator, encoder):
+        return None
+    if isinstance(encoder.prepare, NormalizeImages):
+        return ChannelSummary.of(rows.X, rows.weight, encoder.prepare.layout)
+    return FeatureSummary.of(rows.X, rows.weight, seed)
+
+
+def running_summary(
+    estimator: Any, rows: Rows, saved: dict[str, Any] | None, seed: int
+) -> Summary | None:
+    """Return the summary of these rows and of those that came before.
+
+    Every call counts by its rows; weights act inside a call, as they do in training.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    rows : Rows
+        Of this call.
+    saved : dict or None
+        :func:`pack_summary` of the earlier calls; None where the model comes out of ``fit`` or
+        of a file without it.
+    seed : int
+        Of the draw of values to keep.
+    """
+    newer = summary_of(estimator, estimator.module_, rows, seed)
+    if newer is None:
+        return None
+    older = _assumed(estimator.module_.prepare, newer) if saved is None else _unpack_summary(saved)
+    return older.merged(newer, seed)
+
+
+def _assumed(prepare: Prepare, newer: Summary) -> Summary:
+    """Return a summary that the statistics of a model may have come from."""
+    if isinstance(prepare, NormalizeImages):
+        mean, std = _array(prepare.mean), _inverse(_array(prepare.inverse_std))
+        return ChannelSummary(_ASSUMED_IMAGES, mean, std)
+    centre, scale = _array(prepare.centre), _inverse(_array(prepare.inverse_scale))
+    return FeatureSummary.assumed(centre, scale, newer)
+
+
+def pack_summary(summary: Summary | None) -> dict[str, Any] | None:
+    """Return a summary as plain objects and CPU tensors."""
+    if summary is None:
+        return None
+    cpu = torch.device("cpu")
+    fields = summary._asdict().items()
+    return {k: to_tensor(v, cpu) if isinstance(v, np.ndarray) else v for k, v in fields}
+
+
+def _unpack_summary(saved: dict[str, Any]) -> Summary:
+    fields = {k: to_numpy(v) if isinstance(v, Tensor) else v for k, v in saved.items()}
+    return (FeatureSummary if "values" in fields else ChannelSummary)(**fields)
+
+
+def _statistics_of(prepare: Prepare, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return centre and scale of rows, of the kind that goes with what prepares them."""
+    if isinstance(prepare, NormalizeImages):
+        return channel_statistics(rows.X, rows.weight, prepare.layout)
+    return centre_and_scale(rows.X, rows.weight)
+
+
+def _standardized_by(
+    prepare: Prepare, centre: np.ndarray, scale: np.ndarray, dtype: np.dtype
+) -> Prepare:
+    """Return what standardises by new statistics; where the scale is 0, by those that were.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        Of the fitted module.
+    centre, scale : ndarray of shape (n_features,) or (n_channels,)
+        Of the rows.
+    dtype : dtype
+        Of the rows.
+    """
+    if isinstance(prepare, NormalizeImages):
+        mean, inverse = _where_varied(centre, scale, prepare.mean, prepare.inverse_std)
+        return NormalizeImages(prepare.layout.shape, mean, inverse, prepare.dtype)
+    kept = prepare.centre, prepare.inverse_scale
+    standardize = Standardize(*_where_varied(centre, scale, *kept), prepare.dtype)
+    standardize.per_batch = dtype == np.uint8
+    return standardize
+
+
+def _where_varied(
+    centre: np.ndarray, scale: np.ndarray, old_centre: Tensor, old_inverse: Tensor
+) -> list[Tensor]:
+    device, varied = old_centre.device, scale > 0
+    pairs = (centre, old_centre), (_inverse(scale), old_inverse)
+    return [to_tensor(np.where(varied, new, _array(old)), device, old.dtype) for new, old in pairs]
+
+
+def _array(statistic: Tensor) -> np.ndarray:
+    return to_numpy(statistic).astype(np.float64)
+
+
+def _inverse(values: np.ndarray) -> np.ndarray:
+    """Return 1 / values, and 0 of 0."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
