@@ -25,6 +25,7 @@ __all__ = [
     "maximal_separation",
     "minimal_energy",
     "optimal_proxies",
+    "orthogonal_simplices",
     "random_proxies",
     "simplex",
     "spherical_code",
@@ -148,6 +149,55 @@ def cross_polytope(n_points: int, n_components: int) -> Tensor:
         )
     axes = torch.eye(n_components, dtype=torch.float64)
     return torch.stack([axes, -axes], dim=1).reshape(-1, n_components)[:n_points]
+
+
+def orthogonal_simplices(n_points: int, n_components: int) -> Tensor:
+    """Return simplices in subspaces orthogonal to one another, of sizes as equal as can be.
+
+    Parameters
+    ----------
+    n_points : int
+        From 2 to ``2 * n_components``.
+    n_components : int
+        At least 1.
+
+    Returns
+    -------
+    points : Tensor of shape (n_points, n_components)
+        Unit rows, float64. ``n_points - n_components`` simplices: one for ``n_points =
+        n_components + 1``, the cross-polytope for ``2 * n_components``. No cosine is above 0,
+        the largest separation there is beyond the simplex (Rankin 1955); at exponents as they
+        are used in training the energy is not above what searches find.
+
+    Raises
+    ------
+    ValueError
+        If there are too many points.
+
+    References
+    ----------
+    Kuperberg, "Optimal arrangements in packing congruent balls in a spherical container",
+    Discrete & Computational Geometry 37, 2007.
+
+    Examples
+    --------
+    >>> from skhug.proxies import orthogonal_simplices
+    >>> points = orthogonal_simplices(5, 3)  # a triangle and two poles
+    >>> (points @ points.T)[0].round(decimals=3).abs().tolist()
+    [1.0, 0.5, 0.5, 0.0, 0.0]
+    """
+    _check_size(n_points, n_components)
+    if n_points > 2 * n_components:
+        raise ValueError(
+            f"{n_points} points in {n_components} components: orthogonal simplices hold "
+            f"{2 * n_components}. Raise n_components to {math.ceil(n_points / 2)}."
+        )
+    if n_points <= n_components + 1:
+        return simplex(n_points, n_components)
+    n_simplices = n_points - n_components
+    size, larger = divmod(n_points, n_simplices)
+    sizes = [size + 1] * larger + [size] * (n_simplices - larger)
+    return torch.block_diag(*(simplex(n, n - 1) for n in sizes))
 
 
 def minimal_energy(
@@ -282,9 +332,9 @@ def optimal_proxies(
     Returns
     -------
     proxies : Tensor of shape (n_classes, n_components)
-        Unit rows, float64: the simplex for ``n_classes <= n_components + 1``, the
-        cross-polytope for ``n_classes = 2 n_components`` (for the separation also below), else
-        what :func:`minimal_energy` or :func:`maximal_separation` finds. In many dimensions the
+        Unit rows, float64: the simplex for ``n_classes <= n_components + 1``,
+        :func:`orthogonal_simplices` for up to ``2 * n_components``, else what
+        :func:`minimal_energy` or :func:`maximal_separation` finds. In many dimensions the
         energy is flat around its minimum: a better separated arrangement is preferred to one
         whose energy is lower by less than a hundred-thousandth. For ``n_classes^2 n_components``
         above 5e8 (2,000 classes in 128 components) it is the :func:`spherical_code`, whose
@@ -313,8 +363,10 @@ def optimal_proxies(
         return torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(n_classes)[:n_classes, None]
     if n_classes <= n_components + 1:
         return simplex(n_classes, n_components)
-    if n_classes == 2 * n_components or (by_separation and n_classes < 2 * n_components):
+    if n_classes == 2 * n_components:
         return cross_polytope(n_classes, n_components)
+    if n_classes < 2 * n_components:
+        return orthogonal_simplices(n_classes, n_components)
     if isinstance(random_state, Integral) and 8 * n_classes * n_components <= _KEPT_BYTES:
         return _kept_search(n_classes, n_components, s, by_separation, random_state).clone()
     return _search(n_classes, n_components, s, by_separation, random_state)

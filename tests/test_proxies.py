@@ -12,6 +12,7 @@ from skhug.proxies import (
     maximal_separation,
     minimal_energy,
     optimal_proxies,
+    orthogonal_simplices,
     random_proxies,
     simplex,
 )
@@ -73,6 +74,17 @@ def test_more_classes_than_the_cross_polytope_has_vertices_are_well_apart():
     assert hyperspherical_energy(points) <= hyperspherical_energy(energy) * (1 + 1e-5)
 
 
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (6, 4), (7, 4), (9, 6), (20, 13)])
+def test_orthogonal_simplices_have_the_least_energy_that_is_found(n, d):
+    points = optimal_proxies(n, d)
+    assert points.shape == (n, d)
+    torch.testing.assert_close(points.norm(dim=1), torch.ones(n, dtype=torch.float64))
+    assert off_diagonal(points).max() <= 0
+    for s in (1, 2):
+        found = minimal_energy(n, d, s, random_state=0)
+        assert hyperspherical_energy(points, s) <= hyperspherical_energy(found, s) * (1 + 1e-9)
+
+
 def test_separation_criterion_takes_vertices_of_the_cross_polytope():
     points = optimal_proxies(7, 4, by_separation=True)
     assert off_diagonal(points).max() == 0
@@ -106,6 +118,7 @@ def test_random_proxies_are_uniform():
         (lambda: simplex(5, 3), "needs 4 components"),
         (lambda: cross_polytope(9, 4), "raise n_components to 5"),
         (lambda: simplex(1, 3), "at least 2 points"),
+        (lambda: orthogonal_simplices(9, 4), "Raise n_components to 5"),
         (lambda: minimal_energy(5, 1), "2 components"),
         (lambda: minimal_energy(5, 3, s=-1), "s >= 0"),
     ],
