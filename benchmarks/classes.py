@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skhug import MHE, MLP, AdamW, HUGLoss
-from skhug._data import Batches
+from skhug._data.batches import Batches
 from skhug._modules import Cast, SphereEncoder
 from skhug._nearest import nearest
 from skhug._objective import Objective

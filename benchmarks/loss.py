@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skhug import MHE, MLP, HUGLoss
-from skhug._pairs import pair_sum, riesz_kernel
+from skhug.losses._pair_sums import pair_sum, riesz_kernel
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 BATCH, COMPONENTS = 256, 128

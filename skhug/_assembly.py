@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from skhug._calibration import calibration_rows
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._heads import evaluate, output_width
 from skhug._images import Layout, channel_statistics

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skhug._callbacks import CallbackSupportMixin
 from skhug._configured import Configured, explained, read_state
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._inference import fill, join
 from skhug._objective import Objective

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from skhug._device import LAUNCH_BOUND_FLOPS
 from skhug._training import Step, TrainingState, as_it_is
+from skhug.losses._measures import BUILT_IN_MEASURES
 from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
-from skhug.uniformity import BUILT_IN_MEASURES
 
 __all__ = ["CapturedStep", "CudaGraph", "acceleration"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._images import ChannelSummary, channel_statistics
 from skhug._modules import NormalizeImages, Prepare, SphereEncoder, Standardize

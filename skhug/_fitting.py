@@ -22,7 +22,8 @@ from skhug._continuing import (
     running_summary,
     summary_of,
 )
-from skhug._data import Batches, Rows, split_rows
+from skhug._data.batches import Batches
+from skhug._data.rows import Rows, split_rows
 from skhug._device import (
     FLOPS_A_FUNCTION,
     draw_seed,

@@ -12,8 +12,7 @@ from torch import Tensor
 from skhug._classwise import Classwise, row_blocks
 from skhug._optima import optimal_energy, optimal_separation
 from skhug._sphere import unit
-from skhug._spread import hyperspherical_energy, separation
-from skhug.losses import within_class_energy
+from skhug.losses import hyperspherical_energy, separation, within_class_energy
 
 ENERGY = 2.0  # Riesz exponent between classes
 WITHIN = -2.0  # and within a class

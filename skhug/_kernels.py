@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skhug._within import pull_features, pull_rows
+from skhug.losses._within_class import pull_features, pull_rows
 
 # Activation: backward from (gradient, input, output). Forward is the module's own function.
 _BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {

@@ -13,8 +13,8 @@ from skhug._device import free_memory
 from skhug._kernels import find_kernel, halved
 from skhug._modules import SphereEncoder
 from skhug._sphere import unit, widened
-from skhug._within import within_sum
 from skhug.losses import HUGLoss, HUGLossTerms
+from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
 
 __all__ = ["Objective"]

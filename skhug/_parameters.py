@@ -20,9 +20,9 @@ from skhug._matching import MOST_CLASSES
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
+from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW, default_weight_decay
 from skhug.proxies import Learned
-from skhug.uniformity import MGD, MHE, MHS, Uniformity
 
 # What a plain string stands for, parameter by parameter.
 SHORTHANDS: dict[str, dict[str, type]] = {

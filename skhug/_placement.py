@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skhug import _sources
-from skhug._data import untouched
+from skhug._data.batches import untouched
 from skhug._device import to_tensor
 from skhug._inference import device_of
 from skhug._modules import Prepare, SphereEncoder
@@ -28,7 +28,7 @@ _GPU_SHARE = 0.5
 def place_rows(
     encoder: SphereEncoder, X: Any, augment: Augment | None
 ) -> tuple[Tensor | Stream, Callable[[Tensor, torch.Generator], Tensor]]:
-    """Return rows for :class:`~skhug._data.Batches`, and what prepares a batch of them.
+    """Return rows for :class:`~skhug._data.batches.Batches`, and what prepares a batch of them.
 
     The first that can be done of: prepared once and for all; raw on the device and prepared
     batch by batch; streamed. On a CPU rows are copied up to 256 MiB and a larger array is used

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from skhug._archive import pack, read_archive, replace_file, temporary_files
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import resolve_device
 from skhug._fingerprint import fingerprint, fingerprint_rows
 from skhug._persistence import full_state, load_full_state

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from skhug._data import Batches, epoch_coefficients
+from skhug._data.batches import Batches
 from skhug._device import to_numpy
 from skhug._kernels import Dense, perceptron_kernel, sphere_pull
 from skhug._training import TrainingState
+from skhug.losses._coefficients import epoch_coefficients
+from skhug.losses._measures import BUILT_IN_MEASURES
 from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
-from skhug.uniformity import BUILT_IN_MEASURES
 
 __all__ = ["Replica", "stack_key", "train_stack"]
 

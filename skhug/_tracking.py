@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skhug._classwise import Classwise
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import to_tensor
 from skhug._geometry import MEASURES
 from skhug._guesses import did_you_mean

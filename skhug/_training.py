@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skhug._data import Batches
+from skhug._data.batches import Batches
 from skhug._device import to_numpy
 from skhug._objective import Objective
 from skhug._soundness import largest_magnitude

@@ -13,10 +13,10 @@ from torch import Tensor
 from skhug import augment
 from skhug._device import to_numpy
 from skhug.encoders import MLP, ConvNet, ResNet
+from skhug.losses import MGD, MHE, MHS
 from skhug.optimizers import SGD, AdamW
 from skhug.proxies import Learned
 from skhug.sampling import BalancedBatches
-from skhug.uniformity import MGD, MHE, MHS
 
 __all__ = ["NotPlainError", "decode", "encode", "map_leaves"]
 

@@ -20,7 +20,7 @@ from skhug._calibration import (
     log_probabilities,
     pull_of,
 )
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
 from skhug._fitting import Task

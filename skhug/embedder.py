@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._docs import public
 from skhug._parameters import shares_parameters
 from skhug.metrics import mean_average_precision_at_r

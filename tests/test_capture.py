@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from skhug._capture import CapturedStep, acceleration
-from skhug._data import Batches
+from skhug._data.batches import Batches
 from skhug._modules import Cast, SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState, as_it_is, train

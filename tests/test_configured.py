@@ -19,7 +19,7 @@ from skhug import MHE, MLP, AdamW, Checkpoint, HUGClassifier, HUGEmbedder, Learn
 from skhug._configured import PICKLE_FORMAT
 from skhug.augment import HorizontalFlip
 from skhug.encoders import Encoder
-from skhug.uniformity import Uniformity
+from skhug.losses import Uniformity
 
 # What a pickle of this format holds. Where this test fails, what pickles hold has changed: raise
 # PICKLE_FORMAT, give the older format a reader, and change the names here.

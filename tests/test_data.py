@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skhug._data import Batches, Rows, split_rows
+from skhug._data.batches import Batches
+from skhug._data.rows import Rows, split_rows
 from skhug.losses import class_mean_coefficients
 
 

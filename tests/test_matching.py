@@ -10,7 +10,7 @@ from torch import nn
 
 from skhug import MLP, HUGClassifier
 from skhug._assembly import build_encoder, class_centres
-from skhug._data import Rows
+from skhug._data.rows import Rows
 from skhug._device import draw_seed
 from skhug._matching import similar_to_near
 from skhug.proxies import optimal_proxies

@@ -8,8 +8,9 @@ import torch
 from sklearn.base import clone
 from torch.nn.functional import normalize
 
-from skhug import _pairs, uniformity
 from skhug.losses import MGD, MHE, MHS, HUGLoss, gram_logdet, hyperspherical_energy, separation
+from skhug.losses import _measures as uniformity
+from skhug.losses import _pair_sums as _pairs
 
 
 @pytest.fixture

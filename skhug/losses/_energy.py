@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skhug._pairs import PairSum, pair_sum, riesz_kernel, smallest_distance, softening
 from skhug._sphere import unit, widened
+from skhug.losses._pair_sums import PairSum, pair_sum, riesz_kernel, smallest_distance, softening
 
 __all__ = ["energy_gradient", "gram_logdet", "hyperspherical_energy", "separation"]
 

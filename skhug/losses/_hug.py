@@ -12,79 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from skhug._configured import explained
-from skhug._docs import public
 from skhug._sphere import widened
-from skhug._spread import gram_logdet, hyperspherical_energy, separation
-from skhug._within import WithinSum, within_sum
-from skhug.uniformity import MGD, MHE, MHS, Uniformity
+from skhug.losses._coefficients import class_mean_coefficients
+from skhug.losses._measures import MHE, Uniformity
+from skhug.losses._within_class import WithinSum, within_sum
 
-__all__ = [
-    "MGD",
-    "MHE",
-    "MHS",
-    "HUGLoss",
-    "HUGLossTerms",
-    "Uniformity",
-    "class_mean_coefficients",
-    "gram_logdet",
-    "hyperspherical_energy",
-    "separation",
-    "within_class_energy",
-]
-__dir__ = public(globals())
-
-
-def class_mean_coefficients(
-    labels: Tensor,
-    sample_weight: Tensor | None = None,
-    class_weight: Tensor | None = None,
-    n_classes: int | None = None,
-) -> Tensor:
-    """Row coefficients whose weighted sum is a mean over classes of means over their rows.
-
-    Parameters
-    ----------
-    labels : Tensor of shape (batch,)
-        Class of each row, integers.
-    sample_weight : Tensor of shape (batch,), optional
-        Weights inside a class's mean, non-negative. A class with no weight is absent.
-    class_weight : Tensor of shape (n_classes,), optional
-        Weights of the classes' means, of mean 1; ones by default.
-    n_classes : int, optional
-        Number of classes, which makes it faster where they are few.
-
-    Returns
-    -------
-    coef : Tensor of shape (batch,)
-        ``coef_i = class_weight_{y_i} w_i / (sum of w over the class of i) / (classes present)``,
-        in the dtype of ``sample_weight`` (float32 without). Cost and memory do not depend on
-        the number of classes, and nothing waits for the device.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skhug.losses import class_mean_coefficients
-    >>> class_mean_coefficients(torch.tensor([0, 0, 7]))
-    tensor([0.2500, 0.2500, 0.5000])
-    """
-    if sample_weight is None:
-        sample_weight = torch.ones(labels.shape, device=labels.device)
-    totals = _class_totals(labels, sample_weight, n_classes)
-    share = sample_weight / totals.clamp_min_(torch.finfo(totals.dtype).tiny)
-    # The rows' shares of a class that is present add up to 1.
-    coef = share / share.sum().clamp_min_(torch.finfo(share.dtype).tiny)
-    return coef if class_weight is None else coef * class_weight[labels]
-
-
-def _class_totals(labels: Tensor, weight: Tensor, n_classes: int | None) -> Tensor:
-    """Each row's sum of weights over its class."""
-    if n_classes is None or n_classes > 8 * len(labels):  # number the classes of this batch
-        ordered, order = labels.sort()
-        starts = torch.zeros_like(ordered)
-        starts[1:] = ordered[1:] != ordered[:-1]
-        labels, n_classes = torch.empty_like(order).index_copy_(0, order, starts.cumsum(0)), None
-    totals = weight.new_zeros(n_classes or len(labels)).index_add_(0, labels, weight)
-    return totals.index_select(0, labels)
+__all__ = ["HUGLoss", "HUGLossTerms", "within_class_energy"]
 
 
 def within_class_energy(

@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from skhug._sources import Source, take
 from skhug._streaming import Stream
+from skhug.losses._coefficients import epoch_coefficients
 from skhug.sampling import BalancedOrder
 
-__all__ = ["Batches", "Rows", "epoch_coefficients", "split_rows", "untouched"]
+__all__ = ["Batches", "untouched"]
 
 # Rows gathered at once: a share of a core's cache.
 _GATHER_BYTES = 1 << 18
-
-
-class Rows(NamedTuple):
-    """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
-
-    X: np.ndarray | Source
-    y: np.ndarray
-    weight: np.ndarray
-
-    def take(self, index: np.ndarray) -> Rows:
-        """Return some rows; many are not copied, but looked up when they are read."""
-        return Rows(take(self.X, index), self.y[index], self.weight[index])
-
-    def weighted(self) -> Rows:
-        """Return the rows that have a weight above zero."""
-        used = self.weight > 0
-        return self if used.all() else self.take(np.flatnonzero(used))
-
-
-def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Set a stratified share of the rows aside; classes with a single row stay in training.
-
-    Raises
-    ------
-    ValueError
-        If the share is too small to hold a row of every class that can be split.
-    """
-    counts = np.bincount(rows.y)
-    splittable = np.flatnonzero(counts[rows.y] > 1)
-    try:
-        train, held_out = train_test_split(
-            splittable, test_size=fraction, stratify=rows.y[splittable], random_state=seed
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"early_stopping cannot set {fraction:.0%} of {len(rows.y)} rows of "
-            f"{np.count_nonzero(counts)} classes aside: {error} Raise validation_fraction, pass "
-            "X_val and y_val, or set early_stopping=False."
-        ) from error
-    train = np.concatenate([train, np.flatnonzero(counts[rows.y] == 1)])
-    return rows.take(train), rows.take(held_out)
 
 
 def untouched(X: Tensor, generator: torch.Generator) -> Tensor:
@@ -166,26 +122,3 @@ class Batches:
             stop = start + sum(sizes[i : i + group])
             yield from self.X.index_select(0, order[start:stop]).split(sizes[i : i + group])
             start = stop
-
-
-def epoch_coefficients(
-    batch: Tensor, y: Tensor, weight: Tensor, class_weight: Tensor, n_batches: int
-) -> Tensor:
-    """Coefficients of all batches of an epoch in one pass.
-
-    As :func:`skhug.losses.class_mean_coefficients` batch by batch, at a fraction of its calls.
-    """
-    group, n_groups = batch * len(class_weight) + y, n_batches * len(class_weight)
-    if n_groups > 4 * len(y):  # mostly empty: number those that occur
-        ordered, rank = group.sort()
-        steps = torch.zeros_like(ordered)
-        steps[1:] = ordered[1:] != ordered[:-1]
-        group = torch.empty_like(rank).index_copy_(0, rank, steps.cumsum(0))
-        n_groups = len(y)
-    totals = weight.new_zeros(n_groups).index_add_(0, group, weight)
-    # A class counts as present once: each of its rows adds its share. Weights may vanish beside
-    # others, and a batch may then have none.
-    tiny = torch.finfo(weight.dtype).tiny
-    share = weight / totals.clamp_min_(tiny)[group]
-    present = weight.new_zeros(n_batches).index_add_(0, batch, share).clamp_min_(tiny)
-    return share * class_weight[y] / present[batch]

@@ -1,0 +1,53 @@
+"""Validated rows with their classes and weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from skhug._sources import Source, take
+
+__all__ = ["Rows", "split_rows"]
+
+
+class Rows(NamedTuple):
+    """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
+
+    X: np.ndarray | Source
+    y: np.ndarray
+    weight: np.ndarray
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Return some rows; many are not copied, but looked up when they are read."""
+        return Rows(take(self.X, index), self.y[index], self.weight[index])
+
+    def weighted(self) -> Rows:
+        """Return the rows that have a weight above zero."""
+        used = self.weight > 0
+        return self if used.all() else self.take(np.flatnonzero(used))
+
+
+def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Set a stratified share of the rows aside; classes with a single row stay in training.
+
+    Raises
+    ------
+    ValueError
+        If the share is too small to hold a row of every class that can be split.
+    """
+    counts = np.bincount(rows.y)
+    splittable = np.flatnonzero(counts[rows.y] > 1)
+    try:
+        train, held_out = train_test_split(
+            splittable, test_size=fraction, stratify=rows.y[splittable], random_state=seed
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping cannot set {fraction:.0%} of {len(rows.y)} rows of "
+            f"{np.count_nonzero(counts)} classes aside: {error} Raise validation_fraction, pass "
+            "X_val and y_val, or set early_stopping=False."
+        ) from error
+    train = np.concatenate([train, np.flatnonzero(counts[rows.y] == 1)])
+    return rows.take(train), rows.take(held_out)
