@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from skhug._calibration import calibration_rows
 from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._heads import evaluate, output_width
 from skhug._images import Layout, channel_statistics
 from skhug._inference import device_of, raw_blocks
 from skhug._matching import MOST_CLASSES, similar_to_near
@@ -23,7 +22,10 @@ from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._scaling import centre_and_scale
 from skhug._sphere import unit
-from skhug.encoders import BUILT_IN_ENCODERS, Encoder, build_body, checked_softness
+from skhug.encoders import Encoder
+from skhug.encoders._encoder import build_body, checked_softness
+from skhug.encoders._pretrained import BUILT_IN_ENCODERS
+from skhug.encoders._probing import evaluate, output_width
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 

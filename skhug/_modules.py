@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skhug._heads import FineTuned
 from skhug._images import Layout
 from skhug._sphere import unit
+from skhug.encoders._pretrained import FineTuned
 
 __all__ = [
     "Cast",

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skhug._archive import pack, read_archive, replace_file
-from skhug._heads import evaluate
 from skhug._modules import Prepare, SphereEncoder
 from skhug._persistence import (
     framed,
@@ -24,7 +23,9 @@ from skhug._persistence import (
     unpack_prepare,
 )
 from skhug._trees import NotPlainError, decode, encode
-from skhug.encoders import Encoder, build_body
+from skhug.encoders import Encoder
+from skhug.encoders._encoder import build_body
+from skhug.encoders._probing import evaluate
 
 __all__ = ["load_model", "save_model"]
 

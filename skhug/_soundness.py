@@ -14,12 +14,12 @@ from torch.linalg import vecdot
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skhug._device import to_tensor
-from skhug._heads import evaluate
 from skhug._inference import device_of, embed_blocks
 from skhug._modules import SphereEncoder, Standardize
 from skhug._objective import Objective
 from skhug._sources import Source
 from skhug._sphere import widened
+from skhug.encoders._probing import evaluate
 
 __all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]
 

@@ -8,7 +8,8 @@ from skhug._data.batches import Batches
 from skhug._modules import Cast, SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState, as_it_is, train
-from skhug.encoders import MLP, build_body
+from skhug.encoders import MLP
+from skhug.encoders._encoder import build_body
 from skhug.losses import MGD, MHE, MHS, HUGLoss
 from skhug.optimizers import SCHEDULES, SGD
 from skhug.proxies import optimal_proxies

@@ -10,7 +10,8 @@ from torch import nn
 
 from skhug import HUGClassifier, load
 from skhug._modules import Cast, SphereEncoder, Standardize
-from skhug.encoders import ACTIVATIONS, MLP, ConvNet, Pretrained, ResNet
+from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
+from skhug.encoders._mlp import ACTIVATIONS
 
 
 def test_a_specification_builds_what_it_says():

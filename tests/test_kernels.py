@@ -7,7 +7,8 @@ from torch import nn
 from skhug._modules import Cast, SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState
-from skhug.encoders import ACTIVATIONS, MLP
+from skhug.encoders import MLP
+from skhug.encoders._mlp import ACTIVATIONS
 from skhug.losses import MGD, MHE, MHS, HUGLoss
 from skhug.proxies import optimal_proxies
 

@@ -1,10 +1,78 @@
-"""Residual blocks and the network made of them."""
+"""Residual network for small images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-__all__ = ["RESNETS", "residual_network"]
+from skhug._configured import explained
+from skhug.encoders._encoder import Encoder, _are_sizes, _check_images
+
+__all__ = ["RESNETS", "ResNet", "residual_network"]
+
+
+class ResNet(Encoder):
+    """Residual network for small images, in the form used for CIFAR.
+
+    The stem is a 3x3 convolution without pooling; four stages of residual blocks halve the
+    side from the second on; their average over the pixels enters a linear layer. The last scale
+    of each block starts at zero, so that training starts from the identity.
+
+    Parameters
+    ----------
+    depth : {18, 34, 50}, default=18
+        Layers with weights. 50 has bottleneck blocks.
+    width : int, default=64
+        Channels of the first stage; each later stage has twice those of the one before.
+    standardize : bool or (mean, std), default=True
+        As in :class:`ConvNet`.
+    image_shape : tuple of int, optional
+        As in :class:`ConvNet`.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; the zero
+    scale: Goyal et al., "Accurate, Large Minibatch SGD", arXiv 1706.02677.
+
+    Examples
+    --------
+    >>> from skhug.encoders import ResNet
+    >>> sum(p.numel() for p in ResNet(depth=18).build((3, 32, 32), 10).parameters())
+    11173962
+    """
+
+    @explained
+    def __init__(
+        self,
+        depth: int = 18,
+        width: int = 64,
+        standardize: bool | tuple[Sequence[float], Sequence[float]] = True,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.depth = depth
+        self.width = width
+        self.standardize = standardize
+        self.image_shape = image_shape
+
+    def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
+        """Return the network; its weights are drawn from torch's global generator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range or the input is not made of images.
+        """
+        _check_images(self, input_shape)
+        if self.depth not in RESNETS:
+            raise ValueError(
+                f"depth={self.depth!r}: pass one of the numbers {', '.join(map(str, RESNETS))}; "
+                "other networks of yours go in as encoder=module."
+            )
+        if not _are_sizes((self.width,)):
+            raise ValueError(f"width={self.width!r}: pass a whole number of channels above 0.")
+        block, repeats = RESNETS[self.depth]
+        return residual_network(block, repeats, input_shape[0], self.width, n_components)
 
 
 def _convolution(channels: int, out: int, size: int, stride: int = 1) -> list[nn.Module]:

@@ -1,0 +1,136 @@
+"""Multi-layer perceptron for rows of features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+from torch import nn
+
+from skhug._configured import explained
+from skhug.encoders._encoder import Encoder, _are_sizes, _one_of, checked_softness
+
+__all__ = ["MLP"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+# Softness, by default, of rows with fewer features than this: there classes overlap.
+SOFT_BELOW = 64
+SOFTNESS = 100.0
+
+
+class MLP(Encoder):
+    """Multi-layer perceptron for rows of features.
+
+    Hidden weights start with He's variance, so that the network bends from the start.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(256, 128)
+        Units of each hidden layer, an integer for one; empty for a linear encoder.
+    activation : {"gelu", "relu", "silu", "tanh"}, default="gelu"
+        Applied after every hidden layer.
+    dropout : float, default=0.0
+        Share of hidden units dropped while training, in [0, 1).
+    batch_norm : bool, default=False
+        Whether to normalise each hidden layer over the batch, in front of its activation.
+    standardize : bool, default=True
+        Whether the estimator centres and scales the features with the training data's
+        statistics, stored with the model: by half the range, or by quartiles where a feature
+        has heavy tails. Values far out are squeezed smoothly to within 3 units.
+    softness : float, optional
+        While training, an output x counts as ``x / sqrt(|x|^2 + softness)``, 0 or more. At 0
+        rows between the classes, whose outputs are short, are turned hardest, and noise is
+        learned; 10 to 100 lets them stay inside the ball. By default 100 for rows of fewer
+        than 64 features, and 0 for more. Embeddings are unit vectors either way.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015: the initial weights.
+
+    Examples
+    --------
+    >>> from skhug.encoders import MLP
+    >>> MLP(hidden_layer_sizes=(16,), activation="relu").build((4,), 2)
+    Sequential(
+      (0): Linear(in_features=4, out_features=16, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=16, out_features=2, bias=True)
+    )
+    """
+
+    @explained
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (256, 128),
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        standardize: bool = True,
+        softness: float | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.standardize = standardize
+        self.softness = softness
+
+    def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
+        """Return the perceptron; its weights are drawn from torch's global generator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range or the input is not made of flat rows.
+        """
+        self._check(input_shape)
+        layers: list[nn.Module] = []
+        (width,) = input_shape
+        for size in _sizes(self.hidden_layer_sizes):
+            linear = nn.Linear(width, size)
+            # He's variance is for ReLU; the other activations get the same.
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            layers.append(linear)
+            if self.batch_norm:
+                layers.append(nn.BatchNorm1d(size))
+            layers.append(ACTIVATIONS[self.activation]())
+            if self.dropout > 0:
+                layers.append(nn.Dropout(self.dropout))
+            width = size
+        layers.append(nn.Linear(width, n_components))
+        return nn.Sequential(*layers)
+
+    def softness_for(self, input_shape: tuple[int, ...]) -> float:
+        """Return ``softness``, or what stands for it by the number of features."""
+        if self.softness is not None:
+            return self.softness
+        return SOFTNESS if math.prod(input_shape) < SOFT_BELOW else 0.0
+
+    def _check(self, input_shape: tuple[int, ...]) -> None:
+        if len(input_shape) != 1:
+            raise ValueError(
+                f"MLP takes rows of features, and each sample has shape {input_shape}: pass flat "
+                "rows, or an encoder for images such as ConvNet()."
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(_one_of("activation", self.activation, ACTIVATIONS))
+        if not _are_sizes(_sizes(self.hidden_layer_sizes)):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass whole numbers above 0, one "
+                "a layer, such as (256, 128); () for none."
+            )
+        if not (isinstance(self.dropout, Real) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1), such as 0.1.")
+        if self.batch_norm not in (False, True):
+            raise ValueError(f"batch_norm={self.batch_norm!r}: pass True or False.")
+        checked_softness(self, input_shape)
+
+
+def _sizes(hidden_layer_sizes: int | Sequence[int]) -> Sequence[int]:
+    return (hidden_layer_sizes,) if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes

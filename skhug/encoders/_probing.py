@@ -1,0 +1,38 @@
+"""What a module gives for some rows, asked without changing its state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["output_width"]
+
+
+def output_width(body: nn.Module, rows: Tensor) -> int:
+    """Return the number of columns that a module gives for these rows, its state unchanged."""
+    try:
+        output = evaluate(body, rows)
+    except Exception as error:
+        raise ValueError(
+            f"the encoder failed on rows of shape {tuple(rows.shape)} and dtype {rows.dtype}: "
+            f"{error}"
+        ) from error
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(rows):
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"the encoder returned {shape} for {len(rows)} rows: it must return one row of "
+            "n_components numbers for each."
+        )
+    return output.shape[1]
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, rows: Tensor) -> Tensor:
+    """Return a module's output in evaluation mode, its own mode unchanged."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        return module(rows)
+    finally:
+        for part, training in modes:  # a part may have a mode of its own
+            part.training = training
