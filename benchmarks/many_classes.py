@@ -30,7 +30,8 @@ from sklearn.model_selection import GridSearchCV
 
 from skhug import HUGClassifier, HUGEmbedder
 from skhug.metrics import retrieval_report
-from skhug.proxies import _kept_search, optimal_proxies
+from skhug.proxies import optimal_proxies
+from skhug.proxies._choice import _kept_search
 
 SEEDS = (10, 11, 12)
 DIMENSIONS = {"128": lambda c: 128, "C / 2": lambda c: c // 2, "C - 1": lambda c: c - 1}

@@ -16,7 +16,6 @@ from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
 from skhug._images import Layout, channel_statistics
 from skhug._inference import device_of, raw_blocks
-from skhug._matching import MOST_CLASSES, similar_to_near
 from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
@@ -28,6 +27,7 @@ from skhug.encoders._pretrained import BUILT_IN_ENCODERS
 from skhug.encoders._probing import evaluate, output_width
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
+from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
 
 # Features that tell which classes are alike.
 _CENTRE_FEATURES = 4096

@@ -16,13 +16,13 @@ from sklearn.base import BaseEstimator
 
 from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
 from skhug._docs import documented
-from skhug._matching import MOST_CLASSES
 from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import NAMED, SCHEDULES, SGD, AdamW, default_weight_decay
 from skhug.proxies import Learned
+from skhug.proxies._assignment import MOST_CLASSES
 
 # What a plain string stands for, parameter by parameter.
 SHORTHANDS: dict[str, dict[str, type]] = {

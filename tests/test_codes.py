@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from skhug._codes import coherence_bound, phase_code, random_coherence, repel
 from skhug.losses import hyperspherical_energy
 from skhug.proxies import minimal_energy, optimal_proxies, random_proxies, spherical_code
+from skhug.proxies._spherical_codes import coherence_bound, phase_code, random_coherence, repel
 
 
 def largest_cosine(points):

@@ -12,8 +12,8 @@ from skhug import MLP, HUGClassifier
 from skhug._assembly import build_encoder, class_centres
 from skhug._data.rows import Rows
 from skhug._device import draw_seed
-from skhug._matching import similar_to_near
 from skhug.proxies import optimal_proxies
+from skhug.proxies._assignment import similar_to_near
 
 
 def agreement(points, centres):
