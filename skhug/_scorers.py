@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skhug._retrieval import MEASURES, retrieval_values
-from skhug._search import Search
+from skhug.metrics._neighbours import Search
+from skhug.metrics._retrieval import MEASURES, retrieval_values
 
 
 def retrieval_scorer(

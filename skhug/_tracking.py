@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from skhug._classwise import Classwise
 from skhug._data.rows import Rows
 from skhug._device import to_tensor
-from skhug._geometry import MEASURES
 from skhug._guesses import did_you_mean
 from skhug._inference import device_of, embed
 from skhug._objective import Objective
+from skhug.metrics._class_statistics import Classwise
+from skhug.metrics._geometry import MEASURES
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)

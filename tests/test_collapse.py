@@ -11,8 +11,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skhug import HUGClassifier, HUGEmbedder, HUGLoss, _classwise, metrics
+from skhug import HUGClassifier, HUGEmbedder, HUGLoss, metrics
 from skhug.losses import MHE
+from skhug.metrics import _class_statistics as _classwise
 from skhug.metrics import geometry_report, neural_collapse_report
 from skhug.proxies import cross_polytope, minimal_energy, simplex
 
@@ -187,7 +188,7 @@ def test_optimal_energy_is_what_a_search_finds(n, d, s):
 
 @pytest.mark.parametrize(("n", "d"), [(12, 3), (120, 4), (16, 5), (27, 6), (56, 7), (240, 8)])
 def test_listed_arrangements_are_complete_and_balanced(n, d):
-    from skhug._optima import _UNIVERSALLY_OPTIMAL
+    from skhug.metrics._optima import _UNIVERSALLY_OPTIMAL
 
     cosines = _UNIVERSALLY_OPTIMAL[n, d]
     assert sum(cosines.values()) == n - 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import _search
+from skhug.metrics import _neighbours as _search
 from skhug.metrics import (
     mean_average_precision_at_r,
     mean_reciprocal_rank,

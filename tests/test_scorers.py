@@ -8,7 +8,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, c
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skhug import HUGClassifier, HUGEmbedder, _search
+from skhug import HUGClassifier, HUGEmbedder
+from skhug.metrics import _neighbours as _search
 from skhug.metrics import mean_average_precision_at_r, recall_at_k
 from skhug.model_selection import retrieval_scorer
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from skhug import _geometry as geometry
-from skhug._classwise import Classwise
 from skhug._docs import documented
+from skhug.metrics import _geometry as geometry
+from skhug.metrics._class_statistics import Classwise
 
 __all__ = [
     "class_distance_normalized_variance",

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from skhug._docs import documented
-from skhug._report import Report
-from skhug._search import Found, Measure, Search
+from skhug.metrics._neighbours import Found, Measure, Search
+from skhug.metrics._reports import Report
 
 __all__ = [
     "mean_average_precision_at_r",

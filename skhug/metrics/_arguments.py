@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from skhug._labels import _kind_of, check_one_kind
 
 
 def as_points(points: Any, name: str) -> Tensor:
@@ -104,27 +105,3 @@ def encode_together(a: np.ndarray | Tensor, b: np.ndarray | Tensor) -> tuple[Ten
         )
     codes = encode(np.concatenate([a, b]))
     return codes[: len(a)], codes[len(a) :]
-
-
-def _kind_of(label: Any) -> str:
-    if isinstance(label, (Number, np.bool_)):
-        return "numbers"
-    return "strings" if isinstance(label, str) else f"of type {type(label).__name__}"
-
-
-def check_one_kind(labels: Any, name: str) -> None:
-    """Refuse labels that cannot be sorted, such as numbers and strings.
-
-    Raises
-    ------
-    ValueError
-        With the kinds that are mixed.
-    """
-    if isinstance(labels, np.ndarray) and labels.dtype != object:
-        return
-    kinds = {_kind_of(label) for label in {type(label): label for label in labels}.values()}
-    if len(kinds) > 1:
-        raise ValueError(
-            f"{name} mix {' and '.join(sorted(kinds))}: pass labels of one type, for instance "
-            "all as strings."
-        )

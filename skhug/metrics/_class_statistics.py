@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skhug._arrays import as_labels, as_points, encode, rescaled
+from skhug.metrics._arguments import as_labels, as_points, encode, rescaled
 
 # Elements of the largest temporary: 16 MiB in float64.
 _BLOCK_ELEMENTS = 1 << 21

@@ -5,7 +5,8 @@ one search come as :func:`retrieval_report`, all measures of geometry as :func:`
 and, for a fitted estimator, :func:`neural_collapse_report`.
 """
 
-from skhug._collapse import (
+from skhug._docs import public
+from skhug.metrics._collapse import (
     class_distance_normalized_variance,
     equiangularity,
     equinorm,
@@ -15,24 +16,22 @@ from skhug._collapse import (
     simplex_distance,
     within_class_variability,
 )
-from skhug._collapse_report import geometry_report, neural_collapse_report
-from skhug._docs import public
-from skhug._hyperspherical import (
-    hyperspherical_energy,
-    separation,
-    uniformity_between,
-    uniformity_gap,
-    uniformity_within,
-)
-from skhug._optima import optimal_energy, optimal_separation
-from skhug._report import Report
-from skhug._retrieval import (
+from skhug.metrics._optima import optimal_energy, optimal_separation
+from skhug.metrics._reports import Report, geometry_report, neural_collapse_report
+from skhug.metrics._retrieval import (
     mean_average_precision_at_r,
     mean_reciprocal_rank,
     precision_at_k,
     r_precision,
     recall_at_k,
     retrieval_report,
+)
+from skhug.metrics._uniformity import (
+    hyperspherical_energy,
+    separation,
+    uniformity_between,
+    uniformity_gap,
+    uniformity_within,
 )
 
 __all__ = [

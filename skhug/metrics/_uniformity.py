@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from skhug import _geometry as geometry
-from skhug._arrays import as_points, rescaled
-from skhug._classwise import Classwise
 from skhug._docs import documented
 from skhug._sphere import unit
 from skhug.losses import hyperspherical_energy as energy_of
 from skhug.losses import separation as separation_of
+from skhug.metrics import _geometry as geometry
+from skhug.metrics._arguments import as_points, rescaled
+from skhug.metrics._class_statistics import Classwise
 
 __all__ = [
     "hyperspherical_energy",

@@ -8,8 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skhug._arrays import as_labels, as_points, as_weights, encode, encode_together, rescaled
 from skhug._sphere import unit
+from skhug.metrics._arguments import (
+    as_labels,
+    as_points,
+    as_weights,
+    encode,
+    encode_together,
+    rescaled,
+)
 
 # Similarities held at once: 8 MiB in float32 on the CPU, near its caches; more feeds a GPU.
 _BLOCK_ELEMENTS = {"cpu": 1 << 21}

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skhug._classwise import Classwise, row_blocks
-from skhug._optima import optimal_energy, optimal_separation
 from skhug._sphere import unit
 from skhug.losses import hyperspherical_energy, separation, within_class_energy
+from skhug.metrics._class_statistics import Classwise, row_blocks
+from skhug.metrics._optima import optimal_energy, optimal_separation
 
 ENERGY = 2.0  # Riesz exponent between classes
 WITHIN = -2.0  # and within a class
