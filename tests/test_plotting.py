@@ -227,8 +227,8 @@ class TestSphere:
 
     def test_the_interactive_figure_draws_the_embeddings(self):
         pytest.importorskip("plotly")
-        from skhug._displays_projection import project
-        from skhug._displays_sphere import _interactive
+        from skhug.plotting._projection import project
+        from skhug.plotting._sphere import _interactive
 
         y, z, proxies = cloud(3, 3)
         figure = _interactive(project(SphereDisplay(z, y, proxies=proxies), 3))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skhug._displays_common import (
+from skhug.plotting._common import (
     RIGHT,
     WRONG,
     closed_form_cosines,

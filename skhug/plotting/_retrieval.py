@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skhug._displays_common import RIGHT, WRONG, labels_of, new_axes, optional, shown, unit_rows
+from skhug.plotting._common import RIGHT, WRONG, labels_of, new_axes, optional, shown, unit_rows
 
 # A tile is 1 wide; the query stands apart from its neighbours.
 _STEP, _APART, _ROW_STEP = 1.12, 1.35, 1.34

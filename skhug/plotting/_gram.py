@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from skhug._displays_common import (
+from skhug.plotting._common import (
     closed_form_cosines,
     fitted_attribute,
     labels_of,

@@ -8,12 +8,12 @@ interactive page the extra ``interactive``.
 
 from __future__ import annotations
 
-from skhug._displays_angle import AngleDisplay
-from skhug._displays_gram import GramDisplay
-from skhug._displays_history import HistoryDisplay
-from skhug._displays_retrieval import RetrievalDisplay
-from skhug._displays_sphere import SphereDisplay
 from skhug._docs import public
+from skhug.plotting._angle import AngleDisplay
+from skhug.plotting._gram import GramDisplay
+from skhug.plotting._history import HistoryDisplay
+from skhug.plotting._retrieval import RetrievalDisplay
+from skhug.plotting._sphere import SphereDisplay
 
 __all__ = [
     "AngleDisplay",

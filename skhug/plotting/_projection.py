@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skhug._displays_common import COLOURS, drawn_rows, labels_of, shown, unit_rows
+from skhug.plotting._common import COLOURS, drawn_rows, labels_of, shown, unit_rows
 
 
 class View(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skhug._displays_common import MARKERS, new_axes, optional
-from skhug._displays_projection import View, globe, project, styled
 from skhug._unwrap import fitted_step
+from skhug.plotting._common import MARKERS, new_axes, optional
+from skhug.plotting._projection import View, globe, project, styled
 
 # Beyond these the names would cover the picture.
 _MOST_IN_LEGEND, _MOST_AT_PROXIES = 12, 40

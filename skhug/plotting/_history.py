@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skhug._displays_common import COLOURS, MARKERS, WRONG, fitted_attribute, new_panels
+from skhug.plotting._common import COLOURS, MARKERS, WRONG, fitted_attribute, new_panels
 
 _LOSSES = ("loss", "between", "within")
 _SCORE = "validation_score"
