@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
-from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder, _ahead, _fitting
-from skhug._ahead import Ahead, asked_first
-from skhug.model_selection import StackedSearchCV
+from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder, _fitting
+from skhug.model_selection import StackedSearchCV, _ahead
+from skhug.model_selection._ahead import Ahead, asked_first
 
 SMALL = {"encoder": MLP((8,)), "batch_size": 32, "max_epochs": 4, "precision": "float64"}
 

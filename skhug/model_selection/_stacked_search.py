@@ -11,13 +11,13 @@ from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from torch.utils.data import DataLoader, Dataset
 
-from skhug._ahead import Ahead, asked_first
 from skhug._base import _BaseHUG
 from skhug._callbacks import has_callbacks
 from skhug._configured import explained
 from skhug._docs import public
-from skhug._scorers import retrieval_scorer
 from skhug._validation import select_fit_params, split_fold
+from skhug.model_selection._ahead import Ahead, asked_first
+from skhug.model_selection._scorers import retrieval_scorer
 
 __all__ = ["StackedSearchCV", "retrieval_scorer"]
 __dir__ = public(globals())
