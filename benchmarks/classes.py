@@ -27,8 +27,9 @@ from torch.nn import functional as F
 
 from skhug import MHE, MLP, AdamW, HUGLoss
 from skhug._data.batches import Batches
-from skhug._modules import Cast, SphereEncoder
-from skhug._nearest import nearest
+from skhug._data.prepare import Cast
+from skhug._model.nearest import nearest
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState, train
 from skhug.optimizers import flatten, make_stepper

@@ -17,8 +17,8 @@ from scipy import stats
 from torch import nn
 
 from skhug import MLP
-from skhug._modules import Standardize
-from skhug._scaling import centre_and_scale
+from skhug._data.feature_scale import centre_and_scale
+from skhug._data.prepare import Standardize
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 RESULTS = Path(__file__).parent / "results"

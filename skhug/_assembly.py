@@ -11,15 +11,16 @@ from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from skhug._calibration import calibration_rows
+from skhug._data.feature_scale import centre_and_scale
+from skhug._data.image_layout import Layout, channel_statistics
+from skhug._data.prepare import Cast, NormalizeImages, Prepare, Standardize
 from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._images import Layout, channel_statistics
-from skhug._inference import device_of, raw_blocks
-from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._model.calibration import calibration_rows
+from skhug._model.embedding import device_of, raw_blocks
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
-from skhug._scaling import centre_and_scale
 from skhug._sphere import unit
 from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body, checked_softness

@@ -14,16 +14,8 @@ from torch import Tensor
 from skhug._callbacks import CallbackSupportMixin
 from skhug._configured import Configured, explained, read_state
 from skhug._data.rows import Rows
-from skhug._fitting import Task, fit_one_epoch, fit_rows
-from skhug._inference import fill, join
-from skhug._objective import Objective
-from skhug._onnx import OnnxMixin
-from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
-from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
-from skhug._saving import save_model
-from skhug._soundness import sound_blocks
-from skhug._sources import Source, open_rows
-from skhug._validation import (
+from skhug._data.sources import Source, open_rows
+from skhug._data.validation import (
     check_parameters,
     check_rows,
     check_training_data,
@@ -31,6 +23,14 @@ from skhug._validation import (
     fit_context,
     input_attributes_kept_on_error,
 )
+from skhug._fitting import Task, fit_one_epoch, fit_rows
+from skhug._model.embedding import fill, join
+from skhug._objective import Objective
+from skhug._onnx import OnnxMixin
+from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
+from skhug._persistence import pack_module, pack_tensors, unpack_module, unpack_tensors
+from skhug._saving import save_model
+from skhug._soundness import sound_blocks
 from skhug.optimizers import SCHEDULES
 
 

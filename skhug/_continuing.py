@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skhug._data.feature_scale import FeatureSummary, centre_and_scale
+from skhug._data.image_layout import ChannelSummary, channel_statistics
+from skhug._data.prepare import NormalizeImages, Prepare, Standardize
 from skhug._data.rows import Rows
 from skhug._device import to_numpy, to_tensor
-from skhug._images import ChannelSummary, channel_statistics
-from skhug._modules import NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import expand_encoder
-from skhug._scaling import FeatureSummary, centre_and_scale
 from skhug.encoders import Encoder
 
 __all__ = ["Summary", "continued_encoder", "pack_summary", "running_summary", "summary_of"]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skhug._data.sources import RESIDENT_BYTES, Source
 from skhug._device import to_numpy
 from skhug._persistence import full_state
-from skhug._sources import RESIDENT_BYTES, Source
 
 __all__ = ["fingerprint", "fingerprint_rows"]
 

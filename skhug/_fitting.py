@@ -23,6 +23,7 @@ from skhug._continuing import (
     summary_of,
 )
 from skhug._data.batches import Batches
+from skhug._data.placement import place_rows
 from skhug._data.rows import Rows, split_rows
 from skhug._device import (
     FLOPS_A_FUNCTION,
@@ -36,7 +37,7 @@ from skhug._device import (
     to_tensor,
     trains_in_bfloat16,
 )
-from skhug._inference import device_of, embed
+from skhug._model.embedding import device_of, embed
 from skhug._monitor import Monitor
 from skhug._objective import Objective
 from skhug._parameters import (
@@ -47,7 +48,6 @@ from skhug._parameters import (
     expand,
     warn_of_idle_alpha,
 )
-from skhug._placement import place_rows
 from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
 from skhug._soundness import Probe, check_numbers, check_start
 from skhug._tracking import make_tracker

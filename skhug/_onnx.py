@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skhug._calibration import Falloff, log_probabilities
-from skhug._modules import SphereEncoder
-from skhug._nearest import decision
+from skhug._model.calibration import Falloff, log_probabilities
+from skhug._model.nearest import decision
+from skhug._model.sphere_encoder import SphereEncoder
 
 __all__ = [
     "INPUT_DTYPES",
@@ -86,7 +86,7 @@ class ServedClassifier(ServedEmbedder):
     classes : ndarray of shape (n_classes,)
         Labels.
     falloff : Falloff
-        For :func:`~skhug._calibration.log_probabilities`.
+        For :func:`~skhug._model.calibration.log_probabilities`.
     """
 
     # scikit-learn's converters give label and probabilities in this order too.

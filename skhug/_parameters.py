@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from skhug._data.validation import HasMethods, Interval, StrOptions
 from skhug._device import FLOAT64_ELEMENTS, LAUNCH_BOUND_FLOPS, PRECISIONS
 from skhug._docs import documented
-from skhug._validation import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.losses import MGD, MHE, MHS, Uniformity

@@ -10,8 +10,9 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from skhug._data.prepare import Cast, NormalizeImages, Prepare, Standardize
 from skhug._device import PRECISIONS, to_numpy
-from skhug._modules import Cast, NormalizeImages, Prepare, SphereEncoder, Standardize
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._trees import map_leaves
 
 _PREPARES = {kind.__name__: kind for kind in (Cast, NormalizeImages, Standardize)}

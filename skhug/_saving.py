@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skhug._archive import pack, read_archive, replace_file
-from skhug._modules import Prepare, SphereEncoder
+from skhug._data.prepare import Prepare
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._persistence import (
     framed,
     full_state,

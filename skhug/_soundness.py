@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.linalg import vecdot
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from skhug._data.prepare import Standardize
+from skhug._data.sources import Source
 from skhug._device import to_tensor
-from skhug._inference import device_of, embed_blocks
-from skhug._modules import SphereEncoder, Standardize
+from skhug._model.embedding import device_of, embed_blocks
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._objective import Objective
-from skhug._sources import Source
 from skhug._sphere import widened
 from skhug.encoders._probing import evaluate
 

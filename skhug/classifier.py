@@ -12,7 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._calibration import (
+from skhug._data.rows import Rows
+from skhug._data.validation import check_rows
+from skhug._device import to_numpy, to_tensor
+from skhug._docs import public
+from skhug._fitting import Task
+from skhug._model.calibration import (
     Falloff,
     calibration_rows,
     candidates,
@@ -20,17 +25,12 @@ from skhug._calibration import (
     log_probabilities,
     pull_of,
 )
-from skhug._data.rows import Rows
-from skhug._device import to_numpy, to_tensor
-from skhug._docs import public
-from skhug._fitting import Task
-from skhug._inference import device_of, embed, join
-from skhug._nearest import decision, nearest, row_blocks
+from skhug._model.embedding import device_of, embed, join
+from skhug._model.nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
 from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
 from skhug._soundness import sound_blocks
-from skhug._validation import check_rows
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())

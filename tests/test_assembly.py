@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skhug import MLP, ConvNet, Learned, ResNet
 from skhug._assembly import build_encoder, build_objective, class_weights, step_flops
-from skhug._modules import Cast, NormalizeImages, SphereEncoder
+from skhug._data.prepare import Cast, NormalizeImages
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training import TrainingState
 from skhug.losses import MHE
 from skhug.optimizers import AdamW

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from skhug import _calibration
-from skhug._calibration import Candidates, calibration_rows, candidates, fit_falloff
-from skhug._nearest import nearest
+from skhug._model import calibration as _calibration
+from skhug._model.calibration import Candidates, calibration_rows, candidates, fit_falloff
+from skhug._model.nearest import nearest
 
 
 def clustered(n_classes, n_rows, d=16, noise=0.2):
@@ -50,7 +50,7 @@ def test_a_draw_of_classes_gives_what_all_of_them_give():
 def test_blocks_of_rows_change_nothing(monkeypatch):
     z, proxies, y = clustered(600, 30)
     whole = candidates(z, proxies, y)
-    monkeypatch.setattr("skhug._nearest._WIDE_COSINES", 600 * 7)
+    monkeypatch.setattr("skhug._model.nearest._WIDE_COSINES", 600 * 7)
     torch.testing.assert_close(candidates(z, proxies, y), whole)
 
 

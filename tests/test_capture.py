@@ -5,7 +5,8 @@ import torch
 
 from skhug._capture import CapturedStep, acceleration
 from skhug._data.batches import Batches
-from skhug._modules import Cast, SphereEncoder
+from skhug._data.prepare import Cast
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState, as_it_is, train
 from skhug.encoders import MLP

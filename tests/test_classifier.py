@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from skhug import HUGClassifier
-from skhug._calibration import Candidates, Falloff, fit_falloff, log_probabilities, pull_of
+from skhug._model.calibration import Candidates, Falloff, fit_falloff, log_probabilities, pull_of
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from torch import nn
 
 import skhug
 from skhug import MLP, ConvNet, HUGClassifier
-from skhug._images import ChannelSummary, Layout, channel_statistics
-from skhug._scaling import FeatureSummary, centre_and_scale
+from skhug._data.feature_scale import FeatureSummary, centre_and_scale
+from skhug._data.image_layout import ChannelSummary, Layout, channel_statistics
 from skhug.encoders import Encoder
 
 

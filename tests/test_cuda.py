@@ -23,7 +23,7 @@ from skhug import (
     _capture,
     _fitting,
 )
-from skhug._inference import embed
+from skhug._model.embedding import embed
 from skhug._resuming import Keeper
 from skhug._training import as_it_is
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import HUGClassifier, _calibration, _fitting, _training
+from skhug import HUGClassifier, _fitting, _training
 from skhug._device import (
     _read_tf32_settings,
     draw_seed,
@@ -20,6 +20,7 @@ from skhug._device import (
     to_tensor,
     trains_in_bfloat16,
 )
+from skhug._model import calibration as _calibration
 
 CPU = torch.device("cpu")
 

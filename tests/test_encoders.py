@@ -9,7 +9,8 @@ from sklearn.base import clone
 from torch import nn
 
 from skhug import HUGClassifier, load
-from skhug._modules import Cast, SphereEncoder, Standardize
+from skhug._data.prepare import Cast, Standardize
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
 from skhug.encoders._mlp import ACTIVATIONS
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from skhug import MHE, MLP, Pretrained, _fingerprint
+from skhug._data.sources import RowView, open_rows
 from skhug._fingerprint import fingerprint, fingerprint_rows
-from skhug._sources import RowView, open_rows
 
 
 def scaled(factor, extra=None):

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder, ResNet
-from skhug._images import Layout, channel_statistics
-from skhug._modules import NormalizeImages
+from skhug._data.image_layout import Layout, channel_statistics
+from skhug._data.prepare import NormalizeImages
 
 SMALL = ConvNet((8, 8))
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from skhug._inference import embed, embed_blocks
-from skhug._modules import Cast, SphereEncoder
+from skhug._data.prepare import Cast
+from skhug._model.embedding import embed, embed_blocks
+from skhug._model.sphere_encoder import SphereEncoder
 
 
 class Scarce(nn.Module):

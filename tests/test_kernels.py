@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from skhug._modules import Cast, SphereEncoder
+from skhug._data.prepare import Cast
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._objective import Objective
 from skhug._training import TrainingState
 from skhug.encoders import MLP

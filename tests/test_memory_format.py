@@ -16,7 +16,8 @@ from torch import nn
 
 import skhug
 from skhug import HUGClassifier
-from skhug._modules import NormalizeImages, SphereEncoder, may_overrun_memory
+from skhug._data.prepare import NormalizeImages, may_overrun_memory
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug.encoders import ResNet
 
 

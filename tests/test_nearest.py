@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from skhug import _nearest
-from skhug._nearest import nearest, row_blocks
+from skhug._model import nearest as _nearest
+from skhug._model.nearest import nearest, row_blocks
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from skhug._modules import Cast, NormalizeImages, SphereEncoder, Standardize
+from skhug._data.prepare import Cast, NormalizeImages, Standardize
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._persistence import (
     full_state,
     load_full_state,

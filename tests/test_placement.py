@@ -6,10 +6,11 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch.utils.data import Dataset
 
-from skhug import MLP, BalancedBatches, HUGClassifier, HUGEmbedder, _sources
-from skhug._placement import place_rows
-from skhug._sources import Source
-from skhug._streaming import Stream
+from skhug import MLP, BalancedBatches, HUGClassifier, HUGEmbedder
+from skhug._data import sources as _sources
+from skhug._data.placement import place_rows
+from skhug._data.sources import Source
+from skhug._data.streaming import Stream
 from skhug.augment import Compose, HorizontalFlip, RandomCrop
 from skhug.encoders import ConvNet
 

@@ -17,7 +17,8 @@ from interruptions import (
     rows,
 )
 
-from skhug import HUGClassifier, HUGEmbedder, _archive, _sources
+from skhug import HUGClassifier, HUGEmbedder, _archive
+from skhug._data import sources as _sources
 
 
 @pytest.mark.parametrize("name", CASES)

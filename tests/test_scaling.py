@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skhug._scaling import centre_and_scale
+from skhug._data.feature_scale import centre_and_scale
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import torch
 from scipy.sparse import csr_array
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from skhug import HUGClassifier, _sources
-from skhug._sources import RowView, Source, open_rows, take
+from skhug import HUGClassifier
+from skhug._data import sources as _sources
+from skhug._data.sources import RowView, Source, open_rows, take
 
 X = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
 

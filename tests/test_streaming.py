@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug._streaming import Stream, read_ahead
+from skhug._data.streaming import Stream, read_ahead
 
 
 def reader_threads():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from skhug._streaming import Stream
+from skhug._data.streaming import Stream
 from skhug.losses._coefficients import epoch_coefficients
 from skhug.sampling import BalancedOrder
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from skhug._sources import Source, take
+from skhug._data.sources import Source, take
 
 __all__ = ["Rows", "split_rows"]
 

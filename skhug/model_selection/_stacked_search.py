@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from skhug._base import _BaseHUG
 from skhug._callbacks import has_callbacks
 from skhug._configured import explained
+from skhug._data.validation import select_fit_params, split_fold
 from skhug._docs import public
-from skhug._validation import select_fit_params, split_fold
 from skhug.model_selection._ahead import Ahead, asked_first
 from skhug.model_selection._scorers import retrieval_scorer
 

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from skhug._device import FLOPS_A_FUNCTION, threads_for
-from skhug._nearest import row_blocks
+from skhug._model.nearest import row_blocks
 
 __all__ = [
     "Candidates",

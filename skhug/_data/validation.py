@@ -23,9 +23,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
+from skhug._data.sources import Source, open_rows
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
-from skhug._sources import Source, open_rows
 
 __all__ = [
     "HasMethods",

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skhug._data.sources import Source
+from skhug._data.streaming import Stream
 from skhug._device import free_memory, to_numpy, to_tensor
-from skhug._modules import SphereEncoder
-from skhug._sources import Source
-from skhug._streaming import Stream
+from skhug._model.sphere_encoder import SphereEncoder
 
 
 def device_of(encoder: SphereEncoder) -> torch.device:

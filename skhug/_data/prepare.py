@@ -1,25 +1,15 @@
-"""Modules that estimators put around an encoder: input preparation and the sphere."""
+"""From raw rows on the device to what an encoder's body takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skhug._images import Layout
-from skhug._sphere import unit
-from skhug.encoders._pretrained import FineTuned
+from skhug._data.image_layout import Layout
 
-__all__ = [
-    "Cast",
-    "NormalizeImages",
-    "Prepare",
-    "SphereEncoder",
-    "Standardize",
-    "may_overrun_memory",
-]
+__all__ = ["Cast", "NormalizeImages", "Prepare", "Standardize", "may_overrun_memory"]
 
 # Units from the centre beyond which all is equally far: its square is finite in float32.
 _FAR = 1e15
@@ -122,7 +112,7 @@ class NormalizeImages(Prepare):
     Parameters
     ----------
     image_shape : tuple of int
-        Of an image as it lies in a row, for :class:`~skhug._images.Layout`.
+        Of an image as it lies in a row, for :class:`~skhug._data.image_layout.Layout`.
     mean, inverse_std : Tensor of shape (n_channels,)
         ``(x - mean) * inverse_std``, in the units of the raw values.
     dtype : torch.dtype
@@ -196,55 +186,3 @@ def may_overrun_memory(body: nn.Module) -> bool:
         if not (isinstance(layer, _CONVOLUTIONS) and set(layer.stride) == {1})
         for parameter in layer.parameters(recurse=False)
     )
-
-
-class SphereEncoder(nn.Module):
-    """What an estimator trains: input preparation, body, and the projection to the sphere.
-
-    ``forward`` maps raw rows to unit embeddings of shape (batch, n_components). Training calls
-    ``body`` on rows that went through ``prepare`` already, and leaves the projection to the loss.
-
-    Parameters
-    ----------
-    prepare : Prepare
-        From raw rows to what the body takes.
-    body : Module
-        From prepared rows to (batch, n_components).
-    input_shape : tuple of int
-        Shape of a raw row.
-    n_components : int
-        Dimension of the embedding.
-    spec : Encoder or None
-        The built-in encoder that built the body and builds it again from weights, else None.
-    softness : float
-        What training adds to the squared norm that features are divided by. The 0-sphere is
-        {-1, 1} and has no tangent: with one component it is at least 1.
-    """
-
-    def __init__(
-        self,
-        prepare: Prepare,
-        body: nn.Module,
-        input_shape: tuple[int, ...],
-        n_components: int,
-        spec: Any = None,
-        softness: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.prepare = prepare
-        self.prepare.suit(body)
-        self.body = body
-        self.input_shape = tuple(input_shape)
-        self.n_components = n_components
-        self.spec = spec
-        self.softness = max(softness, 1.0 if n_components == 1 else 0.0)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return unit embeddings of raw rows."""
-        return unit(self.body(self.prepare(X)))
-
-    def learning_rates(self, default: float) -> Iterator[tuple[nn.Parameter, float]]:
-        """Yield every parameter with its learning rate."""
-        if isinstance(self.body, FineTuned):
-            return self.body.learning_rates(default)
-        return ((parameter, default) for parameter in self.parameters())

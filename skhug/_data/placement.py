@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug import _sources
+from skhug._data import sources as _sources
 from skhug._data.batches import untouched
+from skhug._data.prepare import Prepare
+from skhug._data.streaming import Stream
 from skhug._device import to_tensor
-from skhug._inference import device_of
-from skhug._modules import Prepare, SphereEncoder
-from skhug._streaming import Stream
+from skhug._model.embedding import device_of
+from skhug._model.sphere_encoder import SphereEncoder
 
 __all__ = ["Augment", "place_rows"]
 

@@ -1,0 +1,1 @@
+"""Rows: what users pass, checked, read, prepared and cut into batches."""

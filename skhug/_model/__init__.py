@@ -1,0 +1,1 @@
+"""What a fit leaves behind: a module, its embeddings, the nearest proxy, probabilities."""
