@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._archive import pack, read_archive, replace_file, temporary_files
 from skhug._data.rows import Rows
 from skhug._device import resolve_device
-from skhug._fingerprint import fingerprint, fingerprint_rows
-from skhug._persistence import full_state, load_full_state
+from skhug._saving.archive import pack, read_archive, replace_file, temporary_files
+from skhug._saving.fingerprint import fingerprint, fingerprint_rows
+from skhug._saving.json_codec import decode, encode, map_leaves
+from skhug._saving.modules import full_state, load_full_state
 from skhug._training import Patience, TrainingState
-from skhug._trees import decode, encode, map_leaves
 from skhug._version import __version__
 from skhug.checkpoint import Checkpoint, as_checkpoint
 

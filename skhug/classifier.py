@@ -28,8 +28,8 @@ from skhug._model.calibration import (
 from skhug._model.embedding import device_of, embed, join
 from skhug._model.nearest import decision, nearest, row_blocks
 from skhug._objective import Objective
-from skhug._onnx import ServedClassifier
 from skhug._parameters import shares_parameters
+from skhug._saving.onnx import ServedClassifier
 from skhug._soundness import sound_blocks
 
 __all__ = ["HUGClassifier"]

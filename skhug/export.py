@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skhug._docs import public
-from skhug._onnx import (
+from skhug._saving.onnx import (
     INPUT_DTYPES,
     OPSET,
     ServedClassifier,

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from skhug._docs import public
-from skhug._saving import load_model
+from skhug._saving.models import load_model
 from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
 

@@ -21,7 +21,7 @@ from skhug import (
     _data,
     augment,
 )
-from skhug._persistence import full_state
+from skhug._saving.modules import full_state
 
 
 class Cut(Exception):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from skhug import _archive
-from skhug._archive import FORMAT, pack, read_archive, replace_file, temporary_files, unpack
+from skhug._saving import archive as _archive
+from skhug._saving.archive import FORMAT, pack, read_archive, replace_file, temporary_files, unpack
 
 ARRAYS = {
     "a": np.arange(6.0).reshape(2, 3).T,  # not in C order

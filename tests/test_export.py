@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import nn
 
 from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder, Pretrained, ResNet
-from skhug._onnx import onnx_labels
+from skhug._saving.onnx import onnx_labels
 from skhug.export import pipeline_to_onnx, register_converters
 
 EXTRA = ("onnx", "onnxruntime", "onnxscript", "skl2onnx")

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from skhug import MHE, MLP, Pretrained, _fingerprint
+from skhug import MHE, MLP, Pretrained
 from skhug._data.sources import RowView, open_rows
-from skhug._fingerprint import fingerprint, fingerprint_rows
+from skhug._saving import fingerprint as _fingerprint
+from skhug._saving.fingerprint import fingerprint, fingerprint_rows
 
 
 def scaled(factor, extra=None):

@@ -9,7 +9,7 @@ import pytest
 
 import skhug
 from skhug import MLP, HUGClassifier
-from skhug._archive import pack, unpack
+from skhug._saving.archive import pack, unpack
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from torch import nn
 
 from skhug._data.prepare import Cast, NormalizeImages, Standardize
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._persistence import (
+from skhug._saving.modules import (
     full_state,
     load_full_state,
     pack_module,

@@ -17,8 +17,9 @@ from interruptions import (
     rows,
 )
 
-from skhug import HUGClassifier, HUGEmbedder, _archive
+from skhug import HUGClassifier, HUGEmbedder
 from skhug._data import sources as _sources
+from skhug._saving import archive as _archive
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -319,7 +319,7 @@ def test_saving_replaces_a_file_as_a_whole(iris, tmp_path, monkeypatch):
     def fail(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("skhug._archive._sync", fail)
+    monkeypatch.setattr("skhug._saving.archive._sync", fail)
     with pytest.raises(OSError, match="No space"):
         estimator.save(path)
     assert path.read_bytes() == before

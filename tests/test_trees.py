@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skhug import MGD, MHE, MHS, MLP, SGD, AdamW, BalancedBatches, ConvNet, Learned, ResNet, augment
-from skhug._trees import NotPlainError, decode, encode, map_leaves
+from skhug._saving.json_codec import NotPlainError, decode, encode, map_leaves
 
 
 def round_trip(tree):

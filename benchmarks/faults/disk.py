@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from skhug import MLP, Checkpoint, HUGClassifier
-from skhug._fingerprint import fingerprint
-from skhug._persistence import full_state
+from skhug._saving.fingerprint import fingerprint
+from skhug._saving.modules import full_state
 
 # A checkpoint of the model below has 330 kB.
 MOUNTS = {

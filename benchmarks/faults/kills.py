@@ -32,11 +32,11 @@ from skhug import (
     HUGClassifier,
     HUGEmbedder,
     Learned,
-    _archive,
     augment,
 )
-from skhug._fingerprint import fingerprint
-from skhug._persistence import full_state
+from skhug._saving import archive as _archive
+from skhug._saving.fingerprint import fingerprint
+from skhug._saving.modules import full_state
 
 # A disk that takes its time: what is killed is often inside a write.
 SYNC_SECONDS = 0.02

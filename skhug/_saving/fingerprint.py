@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from skhug._data.sources import RESIDENT_BYTES, Source
 from skhug._device import to_numpy
-from skhug._persistence import full_state
+from skhug._saving.modules import full_state
 
 __all__ = ["fingerprint", "fingerprint_rows"]
 

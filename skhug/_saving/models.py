@@ -12,10 +12,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skhug._archive import pack, read_archive, replace_file
 from skhug._data.prepare import Prepare
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._persistence import (
+from skhug._saving.archive import pack, read_archive, replace_file
+from skhug._saving.json_codec import NotPlainError, decode, encode
+from skhug._saving.modules import (
     framed,
     full_state,
     load_full_state,
@@ -23,7 +24,6 @@ from skhug._persistence import (
     rebuild,
     unpack_prepare,
 )
-from skhug._trees import NotPlainError, decode, encode
 from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body
 from skhug.encoders._probing import evaluate

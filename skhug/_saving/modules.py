@@ -13,7 +13,7 @@ from torch import nn
 from skhug._data.prepare import Cast, NormalizeImages, Prepare, Standardize
 from skhug._device import PRECISIONS, to_numpy
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._trees import map_leaves
+from skhug._saving.json_codec import map_leaves
 
 _PREPARES = {kind.__name__: kind for kind in (Cast, NormalizeImages, Standardize)}
 

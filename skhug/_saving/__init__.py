@@ -1,0 +1,1 @@
+"""Models and training states outside the process: files, pickles, ONNX graphs."""
