@@ -30,8 +30,9 @@ from skhug._data.batches import Batches
 from skhug._data.prepare import Cast
 from skhug._model.nearest import nearest
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._objective import Objective
-from skhug._training import TrainingState, train
+from skhug._training.loop import train
+from skhug._training.objective import Objective
+from skhug._training.state import TrainingState
 from skhug.optimizers import flatten, make_stepper
 from skhug.proxies import optimal_proxies, random_proxies
 

@@ -22,8 +22,9 @@ from common import interval, report, verdict
 from sklearn.datasets import load_digits
 from torch import nn
 
-from skhug import MLP, HUGClassifier, _fitting
-from skhug._training import as_it_is
+from skhug import MLP, HUGClassifier
+from skhug._training import fit as _fitting
+from skhug._training.loop import as_it_is
 
 HIDDEN, BATCH, RATE = (100,), 32, 1e-3
 SHORT, LONG, ROUNDS = 5, 25, 7

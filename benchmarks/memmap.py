@@ -73,7 +73,7 @@ def fit_and_embed(folder: Path) -> dict[str, float]:
     """Run in the child: seconds and peaks of memory above that after the imports."""
     import torch
 
-    from skhug import HUGClassifier, _fitting  # noqa: F401  all imports before the base line
+    from skhug import HUGClassifier
 
     X = np.load(folder / "X.npy", mmap_mode="r")
     y = np.load(folder / "y.npy")

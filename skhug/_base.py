@@ -23,14 +23,14 @@ from skhug._data.validation import (
     fit_context,
     input_attributes_kept_on_error,
 )
-from skhug._fitting import Task, fit_one_epoch, fit_rows
 from skhug._model.embedding import fill, join
-from skhug._objective import Objective
 from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
 from skhug._saving.models import save_model
 from skhug._saving.modules import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving.onnx import OnnxMixin
-from skhug._soundness import sound_blocks
+from skhug._training.fit import Task, fit_one_epoch, fit_rows
+from skhug._training.objective import Objective
+from skhug._training.preflight import sound_blocks
 from skhug.optimizers import SCHEDULES
 
 

@@ -16,7 +16,6 @@ from skhug._data.rows import Rows
 from skhug._data.validation import check_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
-from skhug._fitting import Task
 from skhug._model.calibration import (
     Falloff,
     calibration_rows,
@@ -27,10 +26,11 @@ from skhug._model.calibration import (
 )
 from skhug._model.embedding import device_of, embed, join
 from skhug._model.nearest import decision, nearest, row_blocks
-from skhug._objective import Objective
 from skhug._parameters import shares_parameters
 from skhug._saving.onnx import ServedClassifier
-from skhug._soundness import sound_blocks
+from skhug._training.fit import Task
+from skhug._training.objective import Objective
+from skhug._training.preflight import sound_blocks
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())

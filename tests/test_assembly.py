@@ -7,10 +7,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from skhug import MLP, ConvNet, Learned, ResNet
-from skhug._assembly import build_encoder, build_objective, class_weights, step_flops
 from skhug._data.prepare import Cast, NormalizeImages
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._training import TrainingState
+from skhug._training.build import build_encoder, build_objective, class_weights, step_flops
+from skhug._training.state import TrainingState
 from skhug.losses import MHE
 from skhug.optimizers import AdamW
 from skhug.proxies import random_proxies

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from skhug._capture import CapturedStep, acceleration
 from skhug._data.batches import Batches
 from skhug._data.prepare import Cast
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._objective import Objective
-from skhug._training import TrainingState, as_it_is, train
+from skhug._training.cuda_graph import CapturedStep, acceleration
+from skhug._training.loop import as_it_is, train
+from skhug._training.objective import Objective
+from skhug._training.state import TrainingState
 from skhug.encoders import MLP
 from skhug.encoders._encoder import build_body
 from skhug.losses import MGD, MHE, MHS, HUGLoss

@@ -13,8 +13,9 @@ import torch
 from interruptions import Cut, assert_same_fit, cut_after, every_epoch, new, rows
 from sklearn.model_selection import GridSearchCV
 
-from skhug import MLP, Checkpoint, _resuming
+from skhug import MLP, Checkpoint
 from skhug._saving import archive as _archive
+from skhug._training import resuming as _resuming
 from skhug.model_selection import StackedSearchCV
 
 # --- when it is written --------------------------------------------------------------------

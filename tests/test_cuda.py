@@ -11,21 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from skhug import (
-    MLP,
-    Checkpoint,
-    ConvNet,
-    HUGClassifier,
-    HUGEmbedder,
-    Learned,
-    Pretrained,
-    ResNet,
-    _capture,
-    _fitting,
-)
+from skhug import MLP, Checkpoint, ConvNet, HUGClassifier, HUGEmbedder, Learned, Pretrained, ResNet
 from skhug._model.embedding import embed
-from skhug._resuming import Keeper
-from skhug._training import as_it_is
+from skhug._training import cuda_graph as _capture
+from skhug._training import fit as _fitting
+from skhug._training.loop import as_it_is
+from skhug._training.resuming import Keeper
 
 pytestmark = [
     pytest.mark.cuda,

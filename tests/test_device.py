@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import HUGClassifier, _fitting, _training
+from skhug import HUGClassifier, _training
 from skhug._device import (
     _read_tf32_settings,
     draw_seed,
@@ -21,6 +21,7 @@ from skhug._device import (
     trains_in_bfloat16,
 )
 from skhug._model import calibration as _calibration
+from skhug._training import fit as _fitting
 
 CPU = torch.device("cpu")
 

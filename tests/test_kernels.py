@@ -6,8 +6,8 @@ from torch import nn
 
 from skhug._data.prepare import Cast
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._objective import Objective
-from skhug._training import TrainingState
+from skhug._training.objective import Objective
+from skhug._training.state import TrainingState
 from skhug.encoders import MLP
 from skhug.encoders._mlp import ACTIVATIONS
 from skhug.losses import MGD, MHE, MHS, HUGLoss

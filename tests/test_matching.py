@@ -9,9 +9,9 @@ from sklearn.datasets import make_blobs
 from torch import nn
 
 from skhug import MLP, HUGClassifier
-from skhug._assembly import build_encoder, class_centres
 from skhug._data.rows import Rows
 from skhug._device import draw_seed
+from skhug._training.build import build_encoder, class_centres
 from skhug.proxies import optimal_proxies
 from skhug.proxies._assignment import similar_to_near
 

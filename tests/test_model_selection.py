@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
-from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder, _fitting
+from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier, HUGEmbedder
+from skhug._training import fit as _fitting
 from skhug.model_selection import StackedSearchCV, _ahead
 from skhug.model_selection._ahead import Ahead, asked_first
 

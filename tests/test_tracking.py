@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from skhug import HUGClassifier, HUGEmbedder
-from skhug._tracking import GROUPS, SAMPLE_ROWS, sample_by_class
+from skhug._training.tracking import GROUPS, SAMPLE_ROWS, sample_by_class
 from skhug.metrics import neural_collapse_report
 
 

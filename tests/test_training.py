@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from skhug import MLP, HUGClassifier, _objective
+from skhug import MLP, HUGClassifier
+from skhug._training import objective as _objective
 
 
 class Scarce(nn.Module):

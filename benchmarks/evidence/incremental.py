@@ -22,8 +22,8 @@ from evidence.data import Split, Task
 from evidence.harness import Contender, Final, Lab, Setting, Table, as_json, in_words, publish
 from evidence.models import Budget, Model
 from skhug import MHE, MLP, HUGClassifier, Learned
-from skhug._assembly import build_encoder
 from skhug._parameters import default_batch_size
+from skhug._training.build import build_encoder
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 CLASSES_A_STEP = 2

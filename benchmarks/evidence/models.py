@@ -15,12 +15,12 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skhug import HUGClassifier
-from skhug._assembly import build_encoder
 from skhug._data.batches import Batches
 from skhug._data.placement import place_rows
 from skhug._data.rows import Rows, split_rows
 from skhug._device import draw_seed
 from skhug._parameters import default_batch_size, default_max_epochs
+from skhug._training.build import build_encoder
 from skhug.encoders import Encoder
 from skhug.optimizers import SCHEDULES, AdamW, flatten, make_stepper
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from skhug._assembly import step_flops
 from skhug._callbacks import has_callbacks
 from skhug._device import threads_for
-from skhug._fitting import FitRequest, begin_fit, finish_fit, trained_elsewhere
-from skhug._stacked import Replica, stack_key, train_stack
-from skhug._training import TrainingState
+from skhug._training.build import step_flops
+from skhug._training.fit import FitRequest, begin_fit, finish_fit, trained_elsewhere
+from skhug._training.stack import Replica, stack_key, train_stack
+from skhug._training.state import TrainingState
 
 __all__ = ["Ahead", "asked_first"]
 

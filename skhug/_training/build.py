@@ -19,9 +19,9 @@ from skhug._device import to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._objective import Objective
 from skhug._parameters import default_components, expand, expand_encoder
 from skhug._sphere import unit
+from skhug._training.objective import Objective
 from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._pretrained import BUILT_IN_ENCODERS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skhug._callbacks import EpochCallbacks
-from skhug._training import Patience, TrainingState
+from skhug._training.state import Patience, TrainingState
 
 
 @dataclass

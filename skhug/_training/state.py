@@ -1,21 +1,17 @@
-"""The training loop: what is carried from step to step, and the steps."""
+"""All that a run carries from step to step."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skhug._data.batches import Batches
-from skhug._device import to_numpy
-from skhug._objective import Objective
-from skhug._soundness import largest_magnitude
+from skhug._training.objective import Objective
+from skhug._training.preflight import largest_magnitude
 from skhug.optimizers import (
     FlatStepper,
     Segment,
@@ -25,10 +21,8 @@ from skhug.optimizers import (
     make_stepper,
 )
 
-__all__ = ["Patience", "Step", "TrainingState", "as_it_is", "train"]
+__all__ = ["Patience", "TrainingState"]
 
-# Takes (X, y, coef) of a batch and the factor on the learning rate.
-Step = Callable[[Tensor, Tensor, Tensor, "float | Tensor"], None]
 # Magnitude of a weight from which on the product of some layers may overflow.
 _SUSPICIOUS = 1e3
 
@@ -156,136 +150,3 @@ class TrainingState:
         if self.by_hand:  # a plain perceptron, which has no buffers
             return flat
         return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
-
-
-def as_it_is(step: Step) -> Step:
-    """Return the step."""
-    return step
-
-
-def train(
-    state: TrainingState,
-    batches: Batches,
-    *,
-    max_epochs: int,
-    schedule: Callable[[float], float],
-    begin_epoch: Callable[[], None],
-    end_epoch: Callable[[TrainingState], bool],
-    accelerate: Callable[[Step], Step] = as_it_is,
-) -> bool:
-    """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
-
-    Parameters
-    ----------
-    state : TrainingState
-        Changed in place.
-    batches : Batches
-        Rows to train on.
-    max_epochs : int
-        Epoch of the state at which to stop; also the schedule's horizon.
-    schedule : callable
-        Share of the training done, in [0, 1), to the factor on the learning rate.
-    begin_epoch, end_epoch : callable
-        Called around every epoch, the latter with the state.
-    accelerate : callable
-        From the step to what does the same, faster.
-
-    Returns
-    -------
-    ended : bool
-        Whether training came to its end; false after Ctrl-C.
-
-    Warns
-    -----
-    UserWarning
-        If Ctrl-C ended the training; the weights of the last step are kept.
-    ConvergenceWarning
-        If the loss or a weight was not finite; the weights of the last good epoch are kept.
-    """
-    horizon = max_epochs * len(batches)
-    sums = state.objective.proxies.new_zeros(2)
-    step = accelerate(_make_step(state, sums))
-    last_good = state.snapshot()
-    state.objective.train()
-    ended = True
-    try:
-        while state.epoch < max_epochs:
-            begin_epoch()
-            row = _train_epoch(state, batches, step, sums, lambda done: schedule(done / horizon))
-            if not math.isfinite(row["loss"]) or not state.is_finite():
-                state.restore(last_good)
-                _warn_diverged(state, row)
-                break
-            last_good = state.snapshot()
-            state.epoch += 1
-            state.history.append({"epoch": state.epoch, **row})
-            if end_epoch(state):
-                break
-    except KeyboardInterrupt:
-        ended = False
-        warnings.warn(
-            f"Training interrupted by the user after {state.epoch} epochs: "
-            "the weights of the last step are kept.",
-            stacklevel=2,
-        )
-        if not state.is_finite():  # it was about to diverge
-            state.restore(last_good)
-    state.objective.eval()
-    return ended
-
-
-def _make_step(state: TrainingState, sums: Tensor) -> Step:
-    """Return the training step: gradients, update, and the loss's terms added to ``sums``."""
-    gradients, update = state.objective.gradients, state.stepper.step
-    between_sum, within_sum = sums
-
-    def step(X: Tensor, y: Tensor, coef: Tensor, factor: float | Tensor) -> None:
-        between, within = gradients(X, y, coef)
-        between_sum.add_(between)
-        within_sum.add_(within)
-        update(factor)
-
-    return step
-
-
-def _train_epoch(
-    state: TrainingState,
-    batches: Batches,
-    step: Step,
-    sums: Tensor,
-    factor: Callable[[int], float],
-) -> dict[str, float]:
-    """Take one pass over the data; return the means of the loss's terms over its batches."""
-    done = state.epoch * len(batches)
-    # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
-    with torch.inference_mode(state.by_hand):
-        sums.zero_()
-        for X, y, coef in batches.epoch(state.generator):
-            step(X, y, coef, factor(done))
-            done += 1
-        # The epoch's one wait for the device.
-        between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
-    loss = state.objective.loss.combine(between, within).loss
-    return {"loss": loss, "between": between, "within": within}
-
-
-def _warn_diverged(state: TrainingState, row: dict[str, float]) -> None:
-    warnings.warn(
-        f"Training diverged in epoch {state.epoch + 1}: the weights before that epoch are kept. "
-        f"{_what_to_lower(state, row)}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
-
-
-def _what_to_lower(state: TrainingState, row: dict[str, float]) -> str:
-    """Name the parameter that is the likeliest to blame."""
-    growth = max(s.learning_rate * (s.weight_decay or 0.0) for s in state.segments)
-    if growth > 2:
-        # Each step multiplies the weights by 1 minus this product.
-        return f"Lower weight_decay or learning_rate, whose product of {growth:.3g} is above 2."
-    learned = state.objective.fixed_between is None
-    if learned and not math.isfinite(row["between"]):
-        measure = state.objective.loss.uniformity
-        return f"Lower learning_rate, alpha, or the exponents of uniformity={measure}."
-    return "Lower learning_rate" + (", or alpha if the proxies are learned." if learned else ".")

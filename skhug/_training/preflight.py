@@ -18,8 +18,8 @@ from skhug._data.sources import Source
 from skhug._device import to_tensor
 from skhug._model.embedding import device_of, embed_blocks
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._objective import Objective
 from skhug._sphere import widened
+from skhug._training.objective import Objective
 from skhug.encoders._probing import evaluate
 
 __all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]

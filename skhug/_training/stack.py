@@ -16,8 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from skhug._data.batches import Batches
 from skhug._device import to_numpy
-from skhug._kernels import Dense, perceptron_kernel, sphere_pull
-from skhug._training import TrainingState
+from skhug._training.mlp_gradients import Dense, perceptron_kernel, sphere_pull
+from skhug._training.state import TrainingState
 from skhug.losses._coefficients import epoch_coefficients
 from skhug.losses._measures import BUILT_IN_MEASURES
 from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from skhug._device import LAUNCH_BOUND_FLOPS
-from skhug._training import Step, TrainingState, as_it_is
+from skhug._training.loop import Step, as_it_is
+from skhug._training.state import TrainingState
 from skhug.losses._measures import BUILT_IN_MEASURES
 from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
 

@@ -12,7 +12,7 @@ from skhug._data.rows import Rows
 from skhug._device import to_tensor
 from skhug._guesses import did_you_mean
 from skhug._model.embedding import device_of, embed
-from skhug._objective import Objective
+from skhug._training.objective import Objective
 from skhug.metrics._class_statistics import Classwise
 from skhug.metrics._geometry import MEASURES
 

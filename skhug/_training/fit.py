@@ -12,16 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug import _assembly as assembly
 from skhug._callbacks import EpochCallbacks
-from skhug._capture import acceleration
-from skhug._continuing import (
-    Summary,
-    continued_encoder,
-    pack_summary,
-    running_summary,
-    summary_of,
-)
 from skhug._data.batches import Batches
 from skhug._data.placement import place_rows
 from skhug._data.rows import Rows, split_rows
@@ -38,8 +29,6 @@ from skhug._device import (
     trains_in_bfloat16,
 )
 from skhug._model.embedding import device_of, embed
-from skhug._monitor import Monitor
-from skhug._objective import Objective
 from skhug._parameters import (
     check_instances,
     default_batch_size,
@@ -48,10 +37,22 @@ from skhug._parameters import (
     expand,
     warn_of_idle_alpha,
 )
-from skhug._resuming import Keeper, NoKeeper, make_keeper, restore
-from skhug._soundness import Probe, check_numbers, check_start
-from skhug._tracking import make_tracker
-from skhug._training import Patience, TrainingState, train
+from skhug._training import build as assembly
+from skhug._training.continuing import (
+    Summary,
+    continued_encoder,
+    pack_summary,
+    running_summary,
+    summary_of,
+)
+from skhug._training.cuda_graph import acceleration
+from skhug._training.loop import train
+from skhug._training.monitor import Monitor
+from skhug._training.objective import Objective
+from skhug._training.preflight import Probe, check_numbers, check_start
+from skhug._training.resuming import Keeper, NoKeeper, make_keeper, restore
+from skhug._training.state import Patience, TrainingState
+from skhug._training.tracking import make_tracker
 from skhug.optimizers import SCHEDULES
 
 

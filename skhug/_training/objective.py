@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skhug._device import free_memory
-from skhug._kernels import find_kernel, halved
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
+from skhug._training.mlp_gradients import find_kernel, halved
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment

@@ -20,7 +20,7 @@ from skhug._saving.archive import pack, read_archive, replace_file, temporary_fi
 from skhug._saving.fingerprint import fingerprint, fingerprint_rows
 from skhug._saving.json_codec import decode, encode, map_leaves
 from skhug._saving.modules import full_state, load_full_state
-from skhug._training import Patience, TrainingState
+from skhug._training.state import Patience, TrainingState
 from skhug._version import __version__
 from skhug.checkpoint import Checkpoint, as_checkpoint
 
