@@ -1,6 +1,7 @@
 """The house's layers: imports point downward, importing is light, every name is there."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,99 +11,78 @@ import pytest
 import skhug
 
 PACKAGE = Path(skhug.__file__).parent
+# Wings, lowest first; those of one line do not import one another. Files that lie flat in the
+# package and have no name here belong to the ground.
 LAYERS = [
-    {"_version", "_docs", "_guess_tables"},
-    {"_guesses"},
-    {"_configured"},
-    {
-        "_archive",
-        "_arrays",
-        "_callbacks",
-        "_codes",
-        "_device",
-        "_heads",
-        "_images",
-        "_matching",
-        "_nearest",
-        "_optima",
-        "_report",
-        "_residual",
-        "_scaling",
-        "_sources",
-        "_sphere",
-        "_unwrap",
-        "augment",
-        "checkpoint",
-        "sampling",
-    },
-    {"_pairs", "_within", "_classwise", "_search", "_streaming", "_validation"},
-    {"_spread"},
-    {"uniformity", "_calibration", "_retrieval"},
-    {"losses"},
-    {"proxies", "encoders", "optimizers", "_data", "_kernels", "_modules", "_geometry"},
-    {"_objective", "_parameters", "_inference", "_trees"},
-    {"_continuing", "_persistence", "_soundness"},
-    {"_fingerprint", "_onnx", "_saving"},
-    {"_training"},
-    {"_resuming"},
-    {
-        "_assembly",
-        "_capture",
-        "_collapse",
-        "_collapse_report",
-        "_hyperspherical",
-        "_placement",
-        "_stacked",
-        "_tracking",
-    },
-    {"metrics", "_monitor", "_displays_common"},
-    {
-        "_displays_angle",
-        "_displays_gram",
-        "_displays_history",
-        "_displays_projection",
-        "_displays_retrieval",
-    },
-    {"_displays_sphere"},
-    {"plotting", "_fitting", "_scorers"},
-    {"_base", "_ahead"},
-    {"classifier", "embedder", "model_selection"},
-    {"persistence", "export"},
-    {"__init__"},
+    line.split(", ")
+    for line in (
+        "ground",
+        "losses, encoders, optimizers, sampling, augment, checkpoint",
+        "uniformity, proxies, _data, metrics",
+        "plotting, _model, _parameters",
+        "_saving",
+        "_training",
+        "_base",
+        "classifier, embedder",
+        "model_selection, persistence, export",
+        "__init__",
+    )
 ]
-LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
+LEVEL = {wing: i for i, wings in enumerate(LAYERS) for wing in wings}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    """Dotted name of a file inside the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def wing_of(name):
+    first = name.split(".")[0]
+    return first if first in LEVEL else "ground"
 
 
 def imported_modules(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("skhug"):
-            if node.module == "skhug":
-                yield from (alias.name for alias in node.names)
-            else:
-                yield node.module.removeprefix("skhug.")
+            package = node.module.removeprefix("skhug").removeprefix(".")
+            for alias in node.names:
+                inner = ".".join(part for part in (package, alias.name) if part)
+                is_module = (PACKAGE / inner.replace(".", "/")).with_suffix(".py").exists()
+                yield inner if is_module else package
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_downward(path):
-    assert path.stem in LAYER_OF, "give the new module a layer"
-    above = {m for m in imported_modules(path) if LAYER_OF[m] >= LAYER_OF[path.stem]}
-    assert not above
+    own = wing_of(name_of(path))
+    wings = {wing_of(name) for name in imported_modules(path)} - {own}
+    assert not {wing for wing in wings if LEVEL[wing] >= LEVEL[own]}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    imports = {
+        name_of(path): {name.removesuffix(".__init__") for name in imported_modules(path)}
+        for path in FILES
+        if path.name != "__init__.py"
+    }
+    order = graphlib.TopologicalSorter(imports)
+    order.prepare()  # raises where there is a circle
 
 
 def test_pictures_take_any_estimator_and_so_import_metrics_at_most():
-    pictures = {"plotting", *(name for name in LAYER_OF if name.startswith("_displays_"))}
-    for name in pictures:
-        imported = set(imported_modules(PACKAGE / f"{name}.py"))
-        assert imported <= {"_docs", "metrics", "_unwrap", *pictures}, name
+    for path in FILES:
+        if wing_of(name_of(path)) == "plotting":
+            wings = {wing_of(name) for name in imported_modules(path)}
+            assert wings <= {"metrics", "plotting", "ground"}, path
 
 
 def test_only_validation_imports_scikit_learns_private_api():
-    for path in PACKAGE.glob("*.py"):
+    for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
                 names = [*node.module.split("."), *(alias.name for alias in node.names)]
                 private = [name for name in names if name.startswith("_")]
-                assert not private or path.stem == "_validation", (path.stem, private)
+                assert not private or name_of(path) == "_data.validation", (path, private)
 
 
 def run_python(code):

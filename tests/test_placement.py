@@ -107,7 +107,7 @@ def test_large_arrays_are_used_in_place_and_left_as_they_are(rows, monkeypatch):
     in_place = quick().fit(X, y)
     assert_same_fit(in_place, resident)
     assert np.array_equal(X, before)
-    placed, _ = place_rows(in_place.module_, X, None)
+    placed, _ = place_rows(in_place.module_.prepare, X, None, torch.device("cpu"))
     assert placed.data_ptr() == X.ctypes.data
 
 
@@ -124,7 +124,7 @@ def test_large_arrays_that_are_read_only_are_streamed(rows, monkeypatch):
     model = quick().fit(X, y)
     everything_is_large(monkeypatch)
     X.setflags(write=False)
-    assert isinstance(place_rows(model.module_, X, None)[0], Stream)
+    assert isinstance(place_rows(model.module_.prepare, X, None, torch.device("cpu"))[0], Stream)
     assert_same_fit(quick().fit(X, y), model)
 
 

@@ -182,7 +182,7 @@ def train_peer(
 
 def _batches(network: nn.Module, budget: Budget, rows: Rows, n_classes: int) -> Batches:
     size = default_batch_size(len(rows.y)) if budget.batch_size == "auto" else budget.batch_size
-    placed, prepare = place_rows(network, rows.X, budget.augment)
+    placed, prepare = place_rows(network.prepare, rows.X, budget.augment, torch.device("cpu"))
     y, weight = torch.from_numpy(rows.y), torch.from_numpy(rows.weight)
     return Batches(placed, y, weight, torch.ones(n_classes), size, prepare)
 

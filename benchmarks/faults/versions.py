@@ -81,7 +81,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 def check_archives(wheel: Path, sdist: Path) -> None:
     """Compare what wheel and sdist contain with what they should, file by file."""
-    package = {f"skhug/{path.name}" for path in (ROOT / "skhug").glob("*.py")}
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "skhug").rglob("*.py")}
     package.add("skhug/py.typed")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

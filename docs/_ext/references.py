@@ -1,6 +1,6 @@
 """Lead references by any name of an object to the one page that documents it.
 
-``skhug.losses.MHE``, ``skhug.losses._measures.MHE`` and ``skhug.MHE`` are one class, documented once.
+``skhug.losses.MHE``, ``skhug.uniformity.MHE`` and ``skhug.MHE`` are one class, documented once.
 """
 
 from __future__ import annotations

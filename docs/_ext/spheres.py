@@ -69,7 +69,7 @@ def _key() -> str:
     own = [
         Path(__file__).with_name(f"{name}.py") for name in ("arrangements", "pictures", "spheres")
     ]
-    sources = [*sorted(Path(skhug.__file__).parent.glob("*.py")), *own]
+    sources = [*sorted(Path(skhug.__file__).parent.rglob("*.py")), *own]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

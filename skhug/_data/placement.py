@@ -16,8 +16,6 @@ from skhug._data.batches import untouched
 from skhug._data.prepare import Prepare
 from skhug._data.streaming import Stream
 from skhug._device import to_tensor
-from skhug._model.embedding import device_of
-from skhug._model.sphere_encoder import SphereEncoder
 
 __all__ = ["Augment", "place_rows"]
 
@@ -27,7 +25,7 @@ _GPU_SHARE = 0.5
 
 
 def place_rows(
-    encoder: SphereEncoder, X: Any, augment: Augment | None
+    prepare: Prepare, X: Any, augment: Augment | None, device: torch.device
 ) -> tuple[Tensor | Stream, Callable[[Tensor, torch.Generator], Tensor]]:
     """Return rows for :class:`~skhug._data.batches.Batches`, and what prepares a batch of them.
 
@@ -37,14 +35,16 @@ def place_rows(
 
     Parameters
     ----------
-    encoder : SphereEncoder
-        Whose input they are.
+    prepare : Prepare
+        What takes them to an encoder's body.
     X : ndarray or Source of shape (n, ...)
         Raw rows.
     augment : callable or None
         Changes raw images of a batch, (batch, C, H, W), or raw rows.
+    device : torch.device
+        That of the encoder.
     """
-    device, prepare, limit = device_of(encoder), encoder.prepare, _limit(device_of(encoder))
+    limit = _limit(device)
     shape = prepare.output_shape(tuple(X.shape[1:]))
     prepared_bytes = len(X) * math.prod(shape) * prepare.dtype.itemsize
     if augment is None and not prepare.per_batch and prepared_bytes <= limit:

@@ -246,7 +246,7 @@ def _batches(estimator: Any, task: Task, objective: Objective) -> Batches:
     y = to_tensor(rows.y, device)
     weight, class_weight = (to_tensor(a, device, dtype) for a in (rows.weight, class_weight))
     with threads_for(FLOPS_A_FUNCTION * math.prod(rows.X.shape), device):
-        X, prepare = place_rows(encoder, rows.X, estimator.augment)
+        X, prepare = place_rows(encoder.prepare, rows.X, estimator.augment, device)
     return Batches(X, y, weight, class_weight, batch_size, prepare, sampler)
 
 
