@@ -18,9 +18,9 @@ from skhug import (
     HUGClassifier,
     Learned,
     Pretrained,
-    _data,
     augment,
 )
+from skhug._data import batches
 from skhug._saving.modules import full_state
 
 
@@ -31,7 +31,7 @@ class Cut(Exception):
 @contextmanager
 def cut_after(n_batches, error=Cut):
     """Raise an error in place of the batch of that number, counted from now on."""
-    epoch, left = _data.Batches.epoch, [n_batches]
+    epoch, left = batches.Batches.epoch, [n_batches]
 
     def counted(self, generator):
         for batch in epoch(self, generator):
@@ -41,7 +41,7 @@ def cut_after(n_batches, error=Cut):
             yield batch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_data.Batches, "epoch", counted)
+        patch.setattr(batches.Batches, "epoch", counted)
         yield
 
 

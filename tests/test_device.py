@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import HUGClassifier, _training
+from skhug import HUGClassifier
 from skhug._device import (
     _read_tf32_settings,
     draw_seed,
@@ -22,6 +22,7 @@ from skhug._device import (
 )
 from skhug._model import calibration as _calibration
 from skhug._training import fit as _fitting
+from skhug._training import loop as _training
 
 CPU = torch.device("cpu")
 
