@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from skhug import MHE, HUGClassifier, proxies
+from skhug import MHE, HUGClassifier
 from skhug._parameters import default_components
-from skhug.proxies import optimal_proxies
+from skhug.proxies import _choice, _minimised, optimal_proxies
 
 
 @pytest.fixture
 def searches(monkeypatch):
     """Count the searches, none kept from before."""
     found = []
-    energy = proxies.minimal_energy
+    energy = _choice.minimal_energy
 
     def counted(*args, **kwargs):
         found.append(args)
         return energy(*args, **kwargs)
 
-    monkeypatch.setattr(proxies, "minimal_energy", counted)
-    proxies._kept_search.cache_clear()
+    monkeypatch.setattr(_choice, "minimal_energy", counted)
+    _choice._kept_search.cache_clear()
     yield found
-    proxies._kept_search.cache_clear()
+    _choice._kept_search.cache_clear()
 
 
 def test_a_search_is_done_once_for_each_question(searches):
@@ -65,10 +65,10 @@ def test_fits_with_one_seed_search_once_and_agree(searches):
 def test_what_is_kept_is_bounded(searches):
     for seed in range(12):
         optimal_proxies(5, 2, random_state=seed)
-    assert proxies._kept_search.cache_info().currsize == 8
-    proxies._kept_search.cache_clear()
+    assert _choice._kept_search.cache_info().currsize == 8
+    _choice._kept_search.cache_clear()
     optimal_proxies(40_000, 128, random_state=0)  # 40 MB, at once
-    assert proxies._kept_search.cache_info().currsize == 0
+    assert _choice._kept_search.cache_info().currsize == 0
 
 
 def test_threads_get_the_same_points(searches):
@@ -90,7 +90,7 @@ def test_threads_get_the_same_points(searches):
 def test_a_search_spends_no_more_than_its_budget(monkeypatch, by_separation, n, d):
     spent = []
     monkeypatch.setattr(
-        proxies, "_lbfgs", lambda _, start, evaluations: spent.append(evaluations) or start
+        _minimised, "_lbfgs", lambda _, start, evaluations: spent.append(evaluations) or start
     )
     optimal_proxies(n, d, by_separation=by_separation)
     # Value and gradient of all pairs; the least number of evaluations may pass the budget.
@@ -106,7 +106,7 @@ def test_the_simplex_fits_by_default_up_to_two_thousand_classes(n_classes, n_com
 
 
 def test_a_fit_of_hundreds_of_classes_searches_nothing(searches, monkeypatch):
-    monkeypatch.setattr(proxies, "_search", pytest.fail)
+    monkeypatch.setattr(_choice, "_search", pytest.fail)
     X, y = np.random.default_rng(0).normal(size=(400, 8)), np.arange(400) % 200
     model = HUGClassifier(max_epochs=1, random_state=0).fit(X, y)
     assert model.proxies_.shape == (200, 199)
