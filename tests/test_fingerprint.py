@@ -102,7 +102,7 @@ def test_objects_that_hold_themselves_end():
 def test_another_process_finds_the_same():
     code = (
         "import torch, numpy as np\n"
-        "from skhug._fingerprint import fingerprint\n"
+        "from skhug._saving.fingerprint import fingerprint\n"
         "class Thing:\n"
         "    def __init__(self): self.a = {'b': 1}\n"
         "torch.manual_seed(0)\n"
