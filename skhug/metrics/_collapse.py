@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from skhug._docs import documented
 from skhug.metrics import _geometry as geometry
 from skhug.metrics._class_statistics import Classwise
 
@@ -26,21 +25,7 @@ __all__ = [
     "within_class_variability",
 ]
 
-_EMBEDDINGS = """\
-    embeddings : array or Tensor of shape (n_samples, n_components)
-        Taken as they are, not normalised. A Tensor is measured on its device.
-    labels : array-like of shape (n_samples,)
-        Their classes, of any type; at least 2 classes."""
 
-_PROXIES = """\
-    proxies : array or Tensor of shape (n_classes, n_components)
-        One a class: in the sorted order of the labels where there are as many classes, else
-        labels are the proxies' row numbers and classes without rows are left out."""
-
-_documented = documented(embeddings=_EMBEDDINGS, proxies=_PROXIES)
-
-
-@_documented
 def within_class_variability(embeddings: Any, labels: Any) -> float:
     """Within-class variability relative to between-class (NC1): ``tr(Sigma_W Sigma_B^+) / C``.
 
@@ -49,7 +34,10 @@ def within_class_variability(embeddings: Any, labels: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -70,7 +58,6 @@ def within_class_variability(embeddings: Any, labels: Any) -> float:
     return geometry.within_class_variability(Classwise(embeddings, labels))
 
 
-@_documented
 def class_distance_normalized_variance(embeddings: Any, labels: Any) -> float:
     """Class-distance normalised variance (CDNV), NC1 by pairs of classes.
 
@@ -79,7 +66,10 @@ def class_distance_normalized_variance(embeddings: Any, labels: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -101,13 +91,15 @@ def class_distance_normalized_variance(embeddings: Any, labels: Any) -> float:
     return geometry.cdnv(Classwise(embeddings, labels))
 
 
-@_documented
 def equinorm(embeddings: Any, labels: Any) -> float:
     """Coefficient of variation of the centred class means' norms (NC2).
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -128,7 +120,6 @@ def equinorm(embeddings: Any, labels: Any) -> float:
     return geometry.equinorm(Classwise(embeddings, labels))
 
 
-@_documented
 def equiangularity(embeddings: Any, labels: Any) -> float:
     """Standard deviation of the cosines between centred class means (NC2).
 
@@ -137,7 +128,10 @@ def equiangularity(embeddings: Any, labels: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -159,13 +153,15 @@ def equiangularity(embeddings: Any, labels: Any) -> float:
     return geometry.equiangularity(Classwise(embeddings, labels))
 
 
-@_documented
 def maximal_angle(embeddings: Any, labels: Any) -> float:
     """Mean distance of the centred class means' cosines from ``-1 / (C - 1)`` (NC2).
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -186,7 +182,6 @@ def maximal_angle(embeddings: Any, labels: Any) -> float:
     return geometry.maximal_angle(Classwise(embeddings, labels))
 
 
-@_documented
 def simplex_distance(embeddings: Any, labels: Any) -> float:
     """Distance of the centred class means from a simplex equiangular tight frame (NC2).
 
@@ -196,7 +191,10 @@ def simplex_distance(embeddings: Any, labels: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
 
     Returns
     -------
@@ -218,7 +216,6 @@ def simplex_distance(embeddings: Any, labels: Any) -> float:
     return geometry.simplex_distance(Classwise(embeddings, labels))
 
 
-@_documented
 def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
     """Squared distance between class means and proxies (NC3).
 
@@ -226,8 +223,13 @@ def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
-    {proxies}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
+    proxies : array or Tensor of shape (n_classes, n_components)
+        One a class: in the sorted order of the labels where there are as many classes, else
+        labels are the proxies' row numbers and classes without rows are left out.
 
     Returns
     -------
@@ -248,7 +250,6 @@ def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
     return geometry.self_duality(Classwise(embeddings, labels, proxies))
 
 
-@_documented
 def ncc_agreement(embeddings: Any, labels: Any, proxies: Any) -> float:
     """Share of rows whose nearest class mean is the class of their nearest proxy (NC4).
 
@@ -256,8 +257,13 @@ def ncc_agreement(embeddings: Any, labels: Any, proxies: Any) -> float:
 
     Parameters
     ----------
-    {embeddings}
-    {proxies}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Taken as they are, not normalised. A Tensor is measured on its device.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
+    proxies : array or Tensor of shape (n_classes, n_components)
+        One a class: in the sorted order of the labels where there are as many classes, else
+        labels are the proxies' row numbers and classes without rows are left out.
 
     Returns
     -------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from skhug._docs import documented
 from skhug._sphere import unit
 from skhug.losses import hyperspherical_energy as energy_of
 from skhug.losses import separation as separation_of
@@ -20,23 +19,7 @@ __all__ = [
     "uniformity_within",
 ]
 
-_POINTS = """\
-    points : array or Tensor of shape (n_points, n_components)
-        Class means or proxies, at least 2; normalised here."""
 
-_EMBEDDINGS = """\
-    embeddings : array or Tensor of shape (n_samples, n_components)
-        Normalised here.
-    labels : array-like of shape (n_samples,)
-        Their classes, of any type; at least 2 classes.
-    proxies : array or Tensor of shape (n_classes, n_components), optional
-        Centres of the classes, by default the class means: in the sorted order of the labels
-        where there are as many classes, else labels are the proxies' row numbers."""
-
-_documented = documented(points=_POINTS, embeddings=_EMBEDDINGS)
-
-
-@_documented
 def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
     """Hyperspherical energy a point, as a number.
 
@@ -45,7 +28,8 @@ def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
 
     Parameters
     ----------
-    {points}
+    points : array or Tensor of shape (n_points, n_components)
+        Class means or proxies, at least 2; normalised here.
     s : float, default=2.0
         Riesz exponent, 0 or more.
 
@@ -67,7 +51,6 @@ def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
     return float(energy_of(unit(*rescaled(as_points(points, "points"))), s))
 
 
-@_documented
 def separation(points: Any) -> float:
     """Smallest distance between two of the points on the sphere, as a number.
 
@@ -75,7 +58,8 @@ def separation(points: Any) -> float:
 
     Parameters
     ----------
-    {points}
+    points : array or Tensor of shape (n_points, n_components)
+        Class means or proxies, at least 2; normalised here.
 
     Returns
     -------
@@ -95,13 +79,13 @@ def separation(points: Any) -> float:
     return float(separation_of(*rescaled(as_points(points, "points"))))
 
 
-@_documented
 def uniformity_between(points: Any, s: float = 2.0) -> float:
     """Hyperspherical uniformity between classes: minus the energy a point.
 
     Parameters
     ----------
-    {points}
+    points : array or Tensor of shape (n_points, n_components)
+        Class means or proxies, at least 2; normalised here.
     s : float, default=2.0
         Riesz exponent, 0 or more.
 
@@ -123,13 +107,18 @@ def uniformity_between(points: Any, s: float = 2.0) -> float:
     return -hyperspherical_energy(points, s)
 
 
-@_documented
 def uniformity_within(embeddings: Any, labels: Any, proxies: Any = None, s: float = -2.0) -> float:
     """Hyperspherical uniformity within classes: how far embeddings spread around their centre.
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Normalised here.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
+    proxies : array or Tensor of shape (n_classes, n_components), optional
+        Centres of the classes, by default the class means: in the sorted order of the labels
+        where there are as many classes, else labels are the proxies' row numbers.
     s : float, default=-2.0
         Exponent within a class, below 0.
 
@@ -153,7 +142,6 @@ def uniformity_within(embeddings: Any, labels: Any, proxies: Any = None, s: floa
     return geometry.uniformity_within(Classwise(embeddings, labels, proxies), s)
 
 
-@_documented
 def uniformity_gap(
     embeddings: Any, labels: Any, proxies: Any = None, s: float = 2.0, s_within: float = -2.0
 ) -> float:
@@ -163,7 +151,13 @@ def uniformity_gap(
 
     Parameters
     ----------
-    {embeddings}
+    embeddings : array or Tensor of shape (n_samples, n_components)
+        Normalised here.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any type; at least 2 classes.
+    proxies : array or Tensor of shape (n_classes, n_components), optional
+        Centres of the classes, by default the class means: in the sorted order of the labels
+        where there are as many classes, else labels are the proxies' row numbers.
     s : float, default=2.0
         Riesz exponent between the classes' centres, 0 or more.
     s_within : float, default=-2.0
