@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from skhug._callbacks import CallbackSupportMixin
+from skhug._callbacks import CallbackSupportMixin, EpochCallbacks
 from skhug._configured import Configured, explained, read_state
-from skhug._data.rows import Rows
+from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
 from skhug._data.validation import (
     check_parameters,
@@ -23,14 +23,23 @@ from skhug._data.validation import (
     fit_context,
     input_attributes_kept_on_error,
 )
+from skhug._defaults import resolve
+from skhug._device import draw_seed, resolve_device
 from skhug._model.embedding import fill, join
-from skhug._parameters import ALPHA, CONSTRAINTS, SHORTHANDS, expand_to_set
+from skhug._parameters import (
+    ALPHA,
+    CONSTRAINTS,
+    SHORTHANDS,
+    expand_to_set,
+    warn_of_idle_alpha,
+)
 from skhug._saving.models import save_model
 from skhug._saving.modules import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving.onnx import OnnxMixin
-from skhug._training.fit import Task, fit_one_epoch, fit_rows
-from skhug._training.objective import Objective
+from skhug._training.continuing import Earlier, pack_summary, running_summary, summary_of
+from skhug._training.fit import Goal, Plan, fit, hold_out
 from skhug._training.preflight import sound_blocks
+from skhug._training.resuming import NoKeeper, make_keeper
 from skhug.optimizers import SCHEDULES
 
 
@@ -182,14 +191,9 @@ class _BaseHUG(
                     f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
                 )
             rows = Rows(X, codes, weight).weighted()
-            validation = self._check_validation(X_val, y_val, classes)
-            fitted = fit_rows(
-                self,
-                Task(rows, validation, classes),
-                continued=self.warm_start and hasattr(self, "module_"),
-                max_epochs=self.max_epochs,
-                schedule=SCHEDULES.get(self.schedule, self.schedule),
-            )
+            task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
+            earlier = self._earlier() if self.warm_start else None
+            fitted = self._fit_task(task, earlier)
         self.__dict__.pop("_progress", None)  # of an earlier partial_fit
         self.__dict__.update(fitted)
         return self
@@ -224,14 +228,71 @@ class _BaseHUG(
         ValueError
             If a label was not declared at the first call.
         """
-        first = not hasattr(self, "module_")
+        earlier = self._earlier()
         with input_attributes_kept_on_error(self):
-            X, y, weight = check_training_data(self, X, y, sample_weight, reset=first)
+            X, y, weight = check_training_data(self, X, y, sample_weight, reset=earlier is None)
             classes = self._check_classes(y, classes)
             rows = Rows(X, encode_labels(y, classes), weight).weighted()
-            fitted = fit_one_epoch(self, Task(rows, None, classes), continued=not first)
+            fitted = self._fit_one_epoch(Task(rows, None, classes), earlier)
         self.__dict__.update(fitted)
         return self
+
+    def _earlier(self) -> Earlier | None:
+        """Return what a fit goes on from, None before the first."""
+        if not hasattr(self, "module_"):
+            return None
+        progress = getattr(self, "_progress", None)
+        return Earlier(self.module_, self.proxies_, self.classes_, progress)
+
+    def _fit_task(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
+        """Train as the parameters say; return the fitted attributes."""
+        if earlier is not None:  # fit starts a run of its own from the weights
+            earlier = earlier._replace(progress=None)
+        identity = {
+            **self.get_params(deep=False),
+            "estimator": type(self).__name__,
+            "device": str(resolve_device(self.device)),
+        }
+        with make_keeper(self.checkpoint, identity, task, earlier) as keeper:
+            splits = self.early_stopping and task.validation is None
+            drawn = [draw_seed(self.random_state) for _ in range(1 + splits)]
+            keeper.seeds = keeper.seeds or drawn
+            fraction = self.validation_fraction if splits else None
+            task = hold_out(task, fraction, keeper.seeds[0], self._goal)
+            fitted, _ = fit(self._plan(task, earlier, keeper.seeds[-1]), keeper)
+        return fitted
+
+    def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
+        """Train one epoch more, with the optimizer's state of the last call.
+
+        The learning rate stays constant: a schedule needs to know the end.
+        """
+        progress = None if earlier is None else earlier.progress
+        seed = draw_seed(self.random_state) if progress is None else progress["seed"] + 1
+        before = 0 if progress is None else progress["epoch"]
+        plan = self._plan(task, earlier, seed)
+        settings = plan.settings._replace(
+            max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None
+        )
+        summary = None
+        if earlier is not None:
+            summary = running_summary(earlier, settings.encoder, task.rows, seed)
+            earlier = earlier._replace(summary=summary)
+        plan = plan._replace(settings=settings, earlier=earlier, known_end=False)
+        fitted, state = fit(plan, NoKeeper())
+        if earlier is None:
+            summary = summary_of(settings.encoder, fitted["module_"], task.rows, seed)
+        if state.epoch > before:  # else it diverged, and so did the optimizer's state
+            progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
+        return {**fitted, "_progress": progress}
+
+    def _plan(self, task: Task, earlier: Earlier | None, seed: int) -> Plan:
+        if earlier is not None:
+            earlier.check(task, self.n_components)
+        module = None if earlier is None else earlier.module
+        settings = resolve(self, task.rows, task.classes, seed, module)
+        warn_of_idle_alpha(self)
+        return Plan(settings, task, self._goal, partial(EpochCallbacks, self), earlier)
 
     def _check_classes(self, y: np.ndarray, classes: Any) -> np.ndarray:
         """Return the classes of a call of partial_fit, those of the first call."""
@@ -260,18 +321,10 @@ class _BaseHUG(
 
     # --- what the estimators differ in -----------------------------------------------------
 
-    def _fitted_extras(self, objective: Objective, task: Task) -> dict[str, Any]:
-        """Return further fitted attributes, from held-out rows where there are some."""
-        return {}
+    _goal: ClassVar[Goal]
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return encode_labels(y, classes)
-
-    def _check_scorable(self, y: np.ndarray) -> None:
-        """Refuse validation rows that have no score; before training, not after an epoch."""
-
-    def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
-        raise NotImplementedError
 
     # --- use ------------------------------------------------------------------------------
 

@@ -99,28 +99,26 @@ def resolve_dtype(precision: str, X: np.ndarray, device: torch.device) -> torch.
     return torch.float32
 
 
-def trains_in_bfloat16(
-    precision: str, dtype: torch.dtype, device: torch.device, flops: float
-) -> bool:
-    """Whether the body's forward pass runs in bfloat16 in training steps of so many operations."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    large = device.type == "cuda" and flops >= LAUNCH_BOUND_FLOPS
-    return large and dtype == torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 at its full speed."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def allows_tf32(precision: str) -> bool:
+    """Whether a ``precision`` lets products be rounded to TF32, the factors to 10 bits.
+
+    ``"float32"`` and ``"float64"`` mean what they say.
+    """
+    return precision in ("auto", "bfloat16")
 
 
 @contextmanager
-def tf32_for(precision: str, device: torch.device) -> Iterator[None]:
-    """Allow or forbid TF32 inside, and leave torch's settings as they were.
-
-    TF32 rounds the factors of float32 products to 10 bits. ``"float32"`` and ``"float64"`` mean
-    what they say; the other precisions allow it.
-    """
+def tf32(allowed: bool, device: torch.device) -> Iterator[None]:
+    """Allow or forbid TF32 inside, and leave torch's settings as they were."""
     if device.type != "cuda":
         yield
         return
     before = list(_read_tf32_settings())
-    allowed = precision in ("auto", "bfloat16")
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
     try:

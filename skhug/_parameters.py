@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import warnings
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
@@ -18,7 +16,7 @@ from skhug._device import PRECISIONS
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.losses import MGD, MHE, MHS, Uniformity
-from skhug.optimizers import NAMED, SCHEDULES, default_weight_decay
+from skhug.optimizers import NAMED, SCHEDULES
 from skhug.proxies import Learned
 
 # What a plain string stands for, parameter by parameter.
@@ -125,49 +123,23 @@ def _place_in_users_code() -> tuple[str, int]:
 
 # Where it is this, nobody has set it.
 ALPHA = 1.0
-# Steps of training that small data gets, whatever its number of epochs.
-STEPS = 2000
-EPOCHS = (20, 200)
-# Features below which a flat row has few, and the share of a weight decay that it gets then.
-FEW_FEATURES = 256
-DECAY_OF_FEW = 0.25
-BATCH = (32, 256)
-# Numbers that proxies may have by default before the simplex is given up, and the components
-# that they keep however many classes there are.
-PROXY_NUMBERS = 2**22
-FEWEST_OF_MANY = 128
 
 
-def default_batch_size(n: int) -> int:
-    """Rows a batch: about a 128th of the data, a power of two between 32 and 256."""
-    return int(np.clip(2 ** round(math.log2(max(n / 128, 1))), *BATCH))
+def check_numbers(dtype: torch.dtype, **numbers: float | None) -> None:
+    """Refuse parameters that are no numbers in the dtype of the computation.
 
-
-def default_max_epochs(steps_per_epoch: int) -> int:
-    """Epochs for about 2,000 steps, between 20 and 200.
-
-    It depends on the number of steps and not of rows: integer weights and repeated rows then
-    train alike.
+    Raises
+    ------
+    ValueError
+        If one is too large.
     """
-    return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
-
-
-def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
-    """Return an optimizer's own weight decay, or a share of it where there are few features.
-
-    A strong decay keeps a network close to a linear map. That is a good prior for the hundreds
-    of correlated values of an image, and a bad one for a few features, where the boundaries
-    between classes are curved.
-    """
-    decay = default_weight_decay(optimizer)
-    few = len(input_shape) == 1 and input_shape[0] < FEW_FEATURES
-    return decay * DECAY_OF_FEW if decay is not None and few else decay
-
-
-def default_components(n_classes: int) -> int:
-    """Components in which the simplex just fits, or as many as the proxies' memory allows."""
-    most = max(PROXY_NUMBERS // n_classes, FEWEST_OF_MANY)
-    return min(max(n_classes - 1, 2), most)
+    most = torch.finfo(dtype).max
+    for name, value in numbers.items():
+        if value is not None and value > most:
+            raise ValueError(
+                f"{name}={value!r} is infinite in {str(dtype).removeprefix('torch.')}: lower it, "
+                f"far below {most:.2g}."
+            )
 
 
 def _at_least(low: int, kind: type = Integral) -> Interval:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._data.rows import Rows
+from skhug._data.rows import Rows, Task
 from skhug._data.validation import check_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
@@ -27,12 +27,37 @@ from skhug._model.calibration import (
 from skhug._model.embedding import device_of, embed, join
 from skhug._model.nearest import decision, nearest, row_blocks
 from skhug._saving.onnx import ServedClassifier
-from skhug._training.fit import Task
 from skhug._training.objective import Objective
 from skhug._training.preflight import sound_blocks
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())
+
+
+class _Classification:
+    """What a classifier is trained for: the nearest proxy, and probabilities."""
+
+    def check_scorable(self, y: np.ndarray) -> None:
+        """Any rows have an accuracy."""
+
+    def validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
+        """Return the accuracy."""
+        predicted = to_numpy(nearest(embeddings, proxies)[1])
+        return float(np.average(predicted == rows.y, weights=rows.weight))
+
+    def fitted_attributes(self, objective: Objective, task: Task) -> dict[str, Any]:
+        """Return the three numbers of the probabilities."""
+        trained_on = task.validation is None
+        rows, proxies = task.rows if trained_on else task.validation, objective.unit_proxies()
+        drawn = calibration_rows(len(rows.y), len(proxies))
+        if len(drawn) < len(rows.y):
+            rows = rows.take(drawn)
+        embeddings = embed(objective.encoder, rows.X)
+        y, weight = (to_tensor(a, embeddings.device) for a in (rows.y, rows.weight))
+        falloff = fit_falloff(
+            candidates(embeddings, proxies, y), weight, pull_of(len(drawn), trained_on)
+        )
+        return {f"{name}_": value for name, value in falloff._asdict().items()}
 
 
 class HUGClassifier(ClassifierMixin, _BaseHUG):
@@ -203,6 +228,7 @@ default="optimal"
     """
 
     _fitted_names = (*_BaseHUG._fitted_names, *(f"{name}_" for name in Falloff._fields))
+    _goal = _Classification()
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the cosines to the proxies.
@@ -316,22 +342,5 @@ default="optimal"
         X = check_rows(self, X)
         return X, to_tensor(self.proxies_, device_of(self.module_))
 
-    def _fitted_extras(self, objective: Objective, task: Task) -> dict[str, Any]:
-        trained_on = task.validation is None
-        rows, proxies = task.rows if trained_on else task.validation, objective.unit_proxies()
-        drawn = calibration_rows(len(rows.y), len(proxies))
-        if len(drawn) < len(rows.y):
-            rows = rows.take(drawn)
-        embeddings = embed(objective.encoder, rows.X)
-        y, weight = (to_tensor(a, embeddings.device) for a in (rows.y, rows.weight))
-        falloff = fit_falloff(
-            candidates(embeddings, proxies, y), weight, pull_of(len(drawn), trained_on)
-        )
-        return {f"{name}_": value for name, value in falloff._asdict().items()}
-
     def _served(self) -> ServedClassifier:
         return ServedClassifier(self.module_, self.proxies_, self.classes_, self._falloff)
-
-    def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
-        predicted = to_numpy(nearest(embeddings, proxies)[1])
-        return float(np.average(predicted == rows.y, weights=rows.weight))

@@ -8,12 +8,34 @@ import numpy as np
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._data.rows import Rows
+from skhug._data.rows import Rows, Task
 from skhug._docs import public
+from skhug._training.objective import Objective
 from skhug.metrics import mean_average_precision_at_r
 
 __all__ = ["HUGEmbedder"]
 __dir__ = public(globals())
+
+
+class _Retrieval:
+    """What an embedder is trained for: rows of a class find one another."""
+
+    def check_scorable(self, y: np.ndarray) -> None:
+        """Refuse rows none of which has another of its class to find."""
+        if np.bincount(y).max() < 2:
+            raise ValueError(
+                f"None of the {len(y)} validation rows has another of its class to find, so that "
+                "retrieval has no score: raise validation_fraction, or pass X_val and y_val with "
+                "two rows or more of a class."
+            )
+
+    def validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
+        """Return the mean average precision at R."""
+        return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)
+
+    def fitted_attributes(self, objective: Objective, task: Task) -> dict[str, Any]:
+        """Nothing beside what all estimators have."""
+        return {}
 
 
 class HUGEmbedder(_BaseHUG):
@@ -189,6 +211,8 @@ default="optimal"
     True
     """
 
+    _goal = _Retrieval()
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.
 
@@ -210,14 +234,3 @@ default="optimal"
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return np.unique(y, return_inverse=True)[1]  # may be classes never trained on
-
-    def _check_scorable(self, y: np.ndarray) -> None:
-        if np.bincount(y).max() < 2:
-            raise ValueError(
-                f"None of the {len(y)} validation rows has another of its class to find, so that "
-                "retrieval has no score: raise validation_fraction, or pass X_val and y_val with "
-                "two rows or more of a class."
-            )
-
-    def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
-        return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)

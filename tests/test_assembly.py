@@ -6,34 +6,37 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from skhug import MLP, ConvNet, Learned, ResNet
+from skhug import MLP, ConvNet, HUGClassifier, Learned, ResNet
 from skhug._data.prepare import Cast, NormalizeImages
+from skhug._data.rows import Rows, Task
+from skhug._defaults import class_weights, resolve
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._training.build import build_encoder, build_objective, class_weights, step_flops
+from skhug._training.build import build_objective
+from skhug._training.objective import Objective
 from skhug._training.state import TrainingState
-from skhug.losses import MHE
+from skhug.losses import HUGLoss
 from skhug.optimizers import AdamW
 from skhug.proxies import random_proxies
 
 
 def objective_of(n_classes, proxies="optimal", encoder=None):
-    rows = np.random.RandomState(0).standard_normal((20, 5))
-    encoder = build_encoder(
+    rows = Rows(np.random.RandomState(0).standard_normal((20, 5)), np.arange(20) % 2, np.ones(20))
+    if isinstance(proxies, str):
+        proxies = random_proxies(n_classes, 4, random_state=0)
+    model = HUGClassifier(
         MLP((8,)) if encoder is None else encoder,
-        None if encoder else 4,
-        n_classes,
-        rows,
-        np.ones(20),
-        torch.device("cpu"),
-        torch.float64,
+        n_components=None if encoder else 4,
+        proxies=proxies,
+        precision="float64",
+        device="cpu",
     )
-    points = random_proxies(n_classes, encoder.n_components, random_state=0)
-    return build_objective(encoder, points, proxies, MHE(), 1.0, 1.0)
+    classes = np.arange(n_classes)
+    return build_objective(resolve(model, rows, classes, 0), Task(rows, None, classes))
 
 
 def test_operations_of_a_step_grow_with_learned_proxies_only():
-    assert step_flops(objective_of(10), 32) == step_flops(objective_of(500), 32)
-    learned = [step_flops(objective_of(n, Learned()), 32) for n in (10, 500)]
+    assert objective_of(10).step_flops(32) == objective_of(500).step_flops(32)
+    learned = [objective_of(n, Learned()).step_flops(32) for n in (10, 500)]
     assert learned[1] - learned[0] == 6 * 32 * 490 * 4
 
 
@@ -62,10 +65,10 @@ def test_operations_of_a_step_are_about_those_counted(spec):
         shape = (3, 8, 8)
         prepare = NormalizeImages(shape, torch.zeros(3), torch.ones(3), torch.float32)
     encoder = SphereEncoder(prepare, spec.build(shape, 5), shape, 5, spec)
-    objective = build_objective(encoder, torch.eye(5), "optimal", MHE(), 1.0, 1.0)
+    objective = Objective(encoder, torch.eye(5), HUGLoss(), False)
     with FlopCounterMode(display=False) as counter:
         encoder(torch.zeros(16, *shape))
-    assert step_flops(objective, 16) == pytest.approx(3 * counter.get_total_flops(), rel=0.1)
+    assert objective.step_flops(16) == pytest.approx(3 * counter.get_total_flops(), rel=0.1)
     assert all(not m._forward_hooks for m in encoder.modules() if isinstance(m, nn.Conv2d))
 
 

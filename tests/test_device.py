@@ -8,20 +8,22 @@ import pytest
 import torch
 
 from skhug import HUGClassifier
+from skhug._data.rows import Rows
+from skhug._defaults import resolve
 from skhug._device import (
     _read_tf32_settings,
+    allows_tf32,
     draw_seed,
     resolve_device,
     resolve_dtype,
     seeded,
-    tf32_for,
+    tf32,
     threads_for,
     to_numpy,
     to_tensor,
-    trains_in_bfloat16,
 )
 from skhug._model import calibration as _calibration
-from skhug._training import fit as _fitting
+from skhug._training import build as _build
 from skhug._training import loop as _training
 
 CPU = torch.device("cpu")
@@ -104,13 +106,13 @@ def test_tf32_follows_the_precision_and_is_restored(precision, before):
     matmul.allow_tf32 = cudnn.allow_tf32 = before
     own = tf32_settings()
     try:
-        with tf32_for(precision, torch.device("cuda")):
+        with tf32(allows_tf32(precision), torch.device("cuda")):
             assert matmul.allow_tf32 == cudnn.allow_tf32 == TF32[precision]
         assert tf32_settings() == own
-        with pytest.raises(KeyError), tf32_for(precision, torch.device("cuda")):
+        with pytest.raises(KeyError), tf32(TF32[precision], torch.device("cuda")):
             raise KeyError
         assert tf32_settings() == own
-        with tf32_for(precision, CPU):
+        with tf32(TF32[precision], CPU):
             assert tf32_settings() == own
     finally:
         for place, name, value in at_start:
@@ -125,7 +127,7 @@ def test_tf32_settings_by_their_finer_names_are_restored():
     at_start = tf32_settings()
     conv.fp32_precision, rnn.fp32_precision = "ieee", "tf32"  # allow_tf32 cannot say this
     try:
-        with tf32_for("auto", torch.device("cuda")):
+        with tf32(True, torch.device("cuda")):
             assert torch.backends.cudnn.allow_tf32
         assert (conv.fp32_precision, rnn.fp32_precision) == ("ieee", "tf32")
     finally:
@@ -138,9 +140,15 @@ def tf32_settings():
 
 
 def test_bfloat16_is_trained_in_where_asked_for_and_not_by_itself_on_the_cpu():
-    assert trains_in_bfloat16("bfloat16", torch.float32, CPU, 1.0)
-    for precision in ("auto", "float32", "float64"):
-        assert not trains_in_bfloat16(precision, torch.float32, CPU, 1e15)
+    X = np.zeros((4, 2), np.float32)
+    rows, classes = Rows(X, np.arange(4) % 2, np.ones(4)), np.arange(2)
+    least = {
+        precision: resolve(
+            HUGClassifier(precision=precision, device="cpu"), rows, classes, 0
+        ).bfloat16_flops
+        for precision in ("bfloat16", "auto", "float32", "float64")
+    }
+    assert least == {"bfloat16": 0, "auto": np.inf, "float32": np.inf, "float64": np.inf}
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -156,7 +164,7 @@ def test_small_fits_use_one_thread_from_their_rows_to_their_probabilities(iris, 
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(_fitting, "place_rows")
+    watch(_build, "place_rows")
     watch(_training, "_train_epoch")
     watch(_calibration, "minimize")
     HUGClassifier(max_epochs=1).fit(*iris)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skhug import MHE, HUGClassifier
-from skhug._parameters import default_components
+from skhug._defaults import default_components
 from skhug.proxies import _choice, _minimised, optimal_proxies
 
 

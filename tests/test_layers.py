@@ -20,7 +20,7 @@ LAYERS = [
         "losses, encoders, optimizers, sampling, augment, checkpoint",
         "uniformity, proxies, _data, metrics",
         "plotting, _model, _parameters",
-        "_saving",
+        "_defaults, _saving",
         "_training",
         "_base",
         "classifier, embedder",

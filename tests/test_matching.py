@@ -10,6 +10,7 @@ from torch import nn
 
 from skhug import MLP, HUGClassifier
 from skhug._data.rows import Rows
+from skhug._defaults import resolve
 from skhug._device import draw_seed
 from skhug._training.build import build_encoder, class_centres
 from skhug.proxies import optimal_proxies
@@ -122,5 +123,7 @@ def test_wide_rows_are_told_by_some_of_their_features():
     rng = np.random.default_rng(0)
     y = np.arange(60) % 6
     X = rng.normal(size=(6, 20_000))[y] + rng.normal(size=(60, 20_000))
-    encoder = build_encoder(MLP(4), 2, 6, X, np.ones(60), torch.device("cpu"), torch.float64)
-    assert class_centres(encoder, Rows(X, y, np.ones(60)), 6).shape == (6, 4000)
+    rows = Rows(X, y, np.ones(60))
+    model = HUGClassifier(MLP(4), n_components=2, device="cpu")
+    encoder = build_encoder(resolve(model, rows, np.arange(6), 0), rows)
+    assert class_centres(encoder, rows, 6).shape == (6, 4000)

@@ -11,7 +11,7 @@ from sklearn.datasets import make_circles
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 from skhug import MHE, MLP, SGD, AdamW, HUGClassifier, HUGEmbedder, Learned, _parameters
-from skhug._parameters import default_decay
+from skhug._defaults import default_decay
 from skhug.model_selection import StackedSearchCV
 
 

@@ -114,7 +114,7 @@ def test_a_fit_cut_off_after_its_last_epoch_trains_no_more(tmp_path):
 
     model = new("early stopping", n_iter_no_change=99, checkpoint=tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HUGClassifier, "_fitted_extras", fail)
+        patch.setattr(type(HUGClassifier._goal), "fitted_attributes", fail)
         with pytest.raises(Cut):
             model.fit(X, y)
     with cut_after(0):

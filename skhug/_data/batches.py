@@ -11,7 +11,7 @@ from skhug._data.streaming import Stream
 from skhug.losses._coefficients import epoch_coefficients
 from skhug.sampling import BalancedOrder
 
-__all__ = ["Batches", "untouched"]
+__all__ = ["Batches", "batch_bounds", "untouched"]
 
 # Rows gathered at once: a share of a core's cache.
 _GATHER_BYTES = 1 << 18
@@ -20,6 +20,17 @@ _GATHER_BYTES = 1 << 18
 def untouched(X: Tensor, generator: torch.Generator) -> Tensor:
     """Return a batch of prepared rows as it is."""
     return X
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Return where the batches of an epoch of n rows start and stop.
+
+    A last batch of one row joins the one before it: batch normalisation cannot take it alone.
+    """
+    starts = list(range(0, n, batch_size))
+    if len(starts) > 1 and n - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n], strict=True))
 
 
 class Batches:
@@ -76,10 +87,7 @@ class Batches:
 
     def _bounds(self) -> list[tuple[int, int]]:
         n = len(self.X if self.sampler is None else self.sampler)
-        starts = list(range(0, n, self.batch_size))
-        if len(starts) > 1 and n - starts[-1] == 1:
-            starts.pop()
-        return list(zip(starts, [*starts[1:], n], strict=True))
+        return batch_bounds(n, self.batch_size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (X, y, coef) of every batch of a new epoch.

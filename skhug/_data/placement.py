@@ -42,7 +42,7 @@ def place_rows(
     augment : callable or None
         Changes raw images of a batch, (batch, C, H, W), or raw rows.
     device : torch.device
-        That of the encoder.
+        Where the encoder is.
     """
     limit = _limit(device)
     shape = prepare.output_shape(tuple(X.shape[1:]))

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skhug._data.image_layout import Layout
+from skhug._data.feature_scale import centre_and_scale
+from skhug._data.image_layout import Layout, channel_statistics
+from skhug._device import to_tensor
 
-__all__ = ["Cast", "NormalizeImages", "Prepare", "Standardize", "may_overrun_memory"]
+__all__ = [
+    "Cast",
+    "NormalizeImages",
+    "Prepare",
+    "Standardize",
+    "may_overrun_memory",
+    "prepare_images",
+    "prepare_rows",
+]
 
 # Units from the centre beyond which all is equally far: its square is finite in float32.
 _FAR = 1e15
@@ -186,3 +197,42 @@ def may_overrun_memory(body: nn.Module) -> bool:
         if not (isinstance(layer, _CONVOLUTIONS) and set(layer.stride) == {1})
         for parameter in layer.parameters(recurse=False)
     )
+
+
+def prepare_rows(
+    X: np.ndarray, weight: np.ndarray, standardize: Any, device: torch.device, dtype: torch.dtype
+) -> Prepare:
+    """Return what prepares flat rows, with statistics of these; ``standardize`` as in Encoder."""
+    if standardize is False:
+        prepare = Cast(dtype)
+    elif standardize is True:
+        exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
+        prepare = Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
+    else:
+        raise ValueError(
+            f"standardize={standardize!r} is per channel of images, and X has flat rows: pass "
+            "True or False, or say how to read a row by image_shape."
+        )
+    prepare.per_batch = X.dtype == np.uint8
+    return prepare
+
+
+def prepare_images(
+    X: np.ndarray, weight: np.ndarray, layout: Layout, standardize: Any, dtype: torch.dtype
+) -> NormalizeImages:
+    """Return what prepares images, with statistics of these; ``standardize`` as in Encoder."""
+    channels = layout.channels_first[0]
+    if standardize is True:
+        mean, std = channel_statistics(X, weight, layout)
+    elif standardize is False:
+        mean, std = np.zeros(channels), np.ones(channels)
+    else:
+        mean, std = (np.asarray(a, dtype=np.float64) for a in standardize)
+        if not mean.shape == std.shape == (channels,) or not np.all(std > 0):
+            raise ValueError(
+                f"standardize={standardize!r}: pass (mean, std) with {channels} number"
+                f"{'s' * (channels > 1)} each, one a channel, the deviations above 0."
+            )
+    inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+    return NormalizeImages(layout.shape, torch.as_tensor(mean), torch.as_tensor(inverse), dtype)

@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from skhug._data.sources import Source, take
 
-__all__ = ["Rows", "split_rows"]
+__all__ = ["Rows", "Task", "split_rows"]
 
 
 class Rows(NamedTuple):
@@ -27,6 +27,14 @@ class Rows(NamedTuple):
         """Return the rows that have a weight above zero."""
         used = self.weight > 0
         return self if used.all() else self.take(np.flatnonzero(used))
+
+
+class Task(NamedTuple):
+    """What to learn: training rows, rows to validate on or None, and the classes' labels."""
+
+    rows: Rows
+    validation: Rows | None
+    classes: np.ndarray
 
 
 def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:

@@ -59,6 +59,11 @@ class SphereEncoder(nn.Module):
         """Return unit embeddings of raw rows."""
         return unit(self.body(self.prepare(X)))
 
+    @property
+    def prepared_shape(self) -> tuple[int, ...]:
+        """Shape of a row as the body takes it."""
+        return self.prepare.output_shape(self.input_shape)
+
     def learning_rates(self, default: float) -> Iterator[tuple[nn.Parameter, float]]:
         """Yield every parameter with its learning rate."""
         if isinstance(self.body, FineTuned):

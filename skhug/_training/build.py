@@ -1,75 +1,78 @@
-"""From an estimator's parameters and data to an objective ready to train."""
+"""From settings and rows to an objective and its batches, ready to train."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.utils.class_weight import compute_class_weight
-from torch import Tensor, nn
+from torch import Tensor
 
-from skhug._data.feature_scale import centre_and_scale
-from skhug._data.image_layout import Layout, channel_statistics
-from skhug._data.prepare import Cast, NormalizeImages, Prepare, Standardize
-from skhug._data.rows import Rows
-from skhug._device import to_numpy, to_tensor
+from skhug._data.batches import Batches
+from skhug._data.image_layout import Layout
+from skhug._data.placement import place_rows
+from skhug._data.prepare import prepare_images, prepare_rows
+from skhug._data.rows import Rows, Task
+from skhug._defaults import Settings
+from skhug._device import FLOPS_A_FUNCTION, threads_for, to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._parameters import default_components, expand, expand_encoder
 from skhug._sphere import unit
+from skhug._training.continuing import Earlier, continued_encoder
 from skhug._training.objective import Objective
-from skhug.encoders import Encoder
+from skhug.encoders import MLP, ConvNet, Encoder, ResNet
 from skhug.encoders._encoder import build_body, checked_softness
-from skhug.encoders._pretrained import BUILT_IN_ENCODERS
-from skhug.encoders._probing import evaluate, output_width
+from skhug.encoders._probing import output_width
 from skhug.losses import MHE, MHS, HUGLoss
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
+from skhug.proxies._choice import Optimal
+
+__all__ = ["build_batches", "build_objective"]
 
 # Features that tell which classes are alike.
 _CENTRE_FEATURES = 4096
+# Encoders that a fitted model is built from again.
+_REBUILT = (MLP, ConvNet, ResNet)
 
 
-def class_weights(
-    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: Any, drawn: int
-) -> np.ndarray:
-    """Return the weights of the classes' means, of mean 1.
-
-    They act between class means: a weight inside a class's own mean would cancel. ``"balanced"``
-    makes up for the batches of ``drawn`` rows in which a class does not occur; 0 is for batches
-    that know of the classes.
-    """
-    if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
-        total = np.bincount(y, weight, len(classes))
-        known = total > 1e-300 * total.max()  # declared classes may have no row yet
-        values = np.where(known, 1.0, 0.0)
-        if drawn:
-            # 1 - (1 - share)^drawn, exact for the smallest shares too.
-            share = np.minimum(total / total.sum(), 1 - 1e-12)
-            occurs = -np.expm1(drawn * np.log1p(-share))
-            np.divide(values, occurs, out=values, where=known)
-        return values / values[known].mean()
-    values = compute_class_weight(class_weight, classes=classes, y=classes[y])
-    if not (np.all(values >= 0) and values.sum() > 0):
-        raise ValueError(
-            f"class_weight={class_weight!r}: weights must be 0 or more, one of them above 0."
-        )
-    return values / values.mean()
+def build_objective(settings: Settings, task: Task, earlier: Earlier | None = None) -> Objective:
+    """Return encoder, proxies and loss, with new weights or going on from a copy of the fitted."""
+    learned = isinstance(settings.proxies, Learned)
+    if earlier is not None:
+        encoder = continued_encoder(earlier, settings.encoder, task.rows)
+        points = torch.from_numpy(earlier.proxies)
+    else:
+        encoder = build_encoder(settings, task.rows)
+        points = initial_proxies(settings, encoder, task.rows, len(task.classes))
+    loss = HUGLoss(
+        settings.uniformity,
+        settings.alpha,
+        settings.beta,
+        attached=learned and settings.proxies.attached,
+    )
+    objective = Objective(encoder, points.to(next(encoder.parameters())), loss, learned)
+    objective.train_through(_training_body(settings, objective))
+    return objective
 
 
-def build_encoder(
-    encoder: Any,
-    n_components: int | None,
-    n_classes: int,
-    X: np.ndarray,
-    weight: np.ndarray,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> SphereEncoder:
+def build_batches(settings: Settings, task: Task, objective: Objective) -> Batches:
+    """Return the training rows in batches, on the device or streamed to it."""
+    rows, encoder = task.rows, objective.encoder
+    device, dtype = device_of(encoder), encoder.prepare.dtype
+    y = to_tensor(rows.y, device)
+    weight, class_weight = (
+        to_tensor(array, device, dtype) for array in (rows.weight, settings.class_weight)
+    )
+    with threads_for(FLOPS_A_FUNCTION * math.prod(rows.X.shape), device):
+        X, prepare = place_rows(encoder.prepare, rows.X, settings.augment, device)
+    return Batches(X, y, weight, class_weight, settings.batch_size, prepare, settings.sampler)
+
+
+def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     """Return the module of an ``encoder`` parameter on its device, weights newly drawn.
 
     Raises
@@ -77,84 +80,46 @@ def build_encoder(
     ValueError
         If the module's output does not fit ``n_components``.
     """
-    shape, spec = X.shape[1:], None
-    encoder = expand_encoder(encoder, shape)
-    if isinstance(encoder, Encoder):
-        spec = encoder
+    encoder, width, device = settings.encoder, settings.n_components, settings.device
+    spec = encoder if isinstance(encoder, Encoder) else None
+    shape = rows.X.shape[1:]
     layout = Layout.of_rows(shape, spec.image_shape if spec else None)
     standardize = spec.standardize if spec else False
-    width = default_components(n_classes) if n_components is None else n_components
     taken = layout.channels_first if layout else shape
-    body = build_body(encoder, taken, width)
-    body = body.to(device=device, dtype=dtype)
+    body = build_body(encoder, taken, width).to(device=device, dtype=settings.dtype)
     if layout is None:
-        prepare = _prepare_rows(X, weight, standardize, device, dtype)
+        prepare = prepare_rows(rows.X, rows.weight, standardize, device, settings.dtype)
     else:
-        prepare = _prepare_images(X, weight, layout, standardize, dtype).to(device)
+        prepare = prepare_images(rows.X, rows.weight, layout, standardize, settings.dtype)
+        prepare = prepare.to(device)
     if spec is None:
         with torch.no_grad():
-            width = output_width(body, prepare(to_tensor(X[:2], device)))
-        if n_components not in (None, width):
+            own = output_width(body, prepare(to_tensor(rows.X[:2], device)))
+        if settings.width_given and own != width:
             raise ValueError(
-                f"the encoder returns {width} columns and n_components={n_components}: wrap it "
-                f"as Pretrained(module), which gives it a last layer of {n_components} outputs, "
+                f"the encoder returns {own} columns and n_components={width}: wrap it "
+                f"as Pretrained(module), which gives it a last layer of {width} outputs, "
                 "or leave n_components=None."
             )
-    rebuilt = clone(spec) if type(spec) in BUILT_IN_ENCODERS else None
+        width = own
+    rebuilt = clone(spec) if type(spec) in _REBUILT else None
     softness = checked_softness(spec, taken) if spec else 0.0
     return SphereEncoder(prepare, body, shape, width, rebuilt, softness)
 
 
-def _prepare_rows(
-    X: np.ndarray, weight: np.ndarray, standardize: Any, device: torch.device, dtype: torch.dtype
-) -> Prepare:
-    if standardize is False:
-        prepare = Cast(dtype)
-    elif standardize is True:
-        exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
-        prepare = Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
-    else:
-        raise ValueError(
-            f"standardize={standardize!r} is per channel of images, and X has flat rows: pass "
-            "True or False, or say how to read a row by image_shape."
-        )
-    prepare.per_batch = X.dtype == np.uint8
-    return prepare
-
-
-def _prepare_images(
-    X: np.ndarray, weight: np.ndarray, layout: Layout, standardize: Any, dtype: torch.dtype
-) -> NormalizeImages:
-    channels = layout.channels_first[0]
-    if standardize is True:
-        mean, std = channel_statistics(X, weight, layout)
-    elif standardize is False:
-        mean, std = np.zeros(channels), np.ones(channels)
-    else:
-        mean, std = (np.asarray(a, dtype=np.float64) for a in standardize)
-        if not mean.shape == std.shape == (channels,) or not np.all(std > 0):
-            raise ValueError(
-                f"standardize={standardize!r}: pass (mean, std) with {channels} number"
-                f"{'s' * (channels > 1)} each, one a channel, the deviations above 0."
-            )
-    inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
-    return NormalizeImages(layout.shape, torch.as_tensor(mean), torch.as_tensor(inverse), dtype)
-
-
 def initial_proxies(
-    proxies: Any, uniformity: Any, n_classes: int, encoder: SphereEncoder, rows: Rows, seed: int
+    settings: Settings, encoder: SphereEncoder, rows: Rows, n_classes: int
 ) -> Tensor:
-    """Return the proxies that a ``proxies`` parameter fixes or starts from, for these rows.
+    """Return the proxies that are fixed, or that training starts from, for these rows.
 
     Raises
     ------
     ValueError
         If an array of proxies has another shape, or a row that points nowhere.
     """
-    proxies, uniformity = expand("proxies", proxies), expand("uniformity", uniformity)
+    proxies, uniformity, seed = settings.proxies, settings.uniformity, settings.seed
     n_components = encoder.n_components
-    if isinstance(proxies, str):  # "optimal"
+    if isinstance(proxies, Optimal):
         by_separation = isinstance(uniformity, MHS)
         s = uniformity.s if isinstance(uniformity, MHE) else 2.0
         points = optimal_proxies(
@@ -163,16 +128,15 @@ def initial_proxies(
         return place_classes(points, encoder, rows, seed)
     if isinstance(proxies, Learned):
         return random_proxies(n_classes, n_components, random_state=seed)
-    array = np.asarray(proxies, dtype=np.float64)
-    if array.shape != (n_classes, n_components):
+    if proxies.shape != (n_classes, n_components):
         raise ValueError(
-            f"proxies has shape {array.shape}: pass one row for each of the {n_classes} classes "
+            f"proxies has shape {proxies.shape}: pass one row for each of the {n_classes} classes "
             f"and one column for each of the {n_components} components."
         )
-    if not (np.isfinite(array).all() and array.any(axis=1).all()):
+    if not (np.isfinite(proxies).all() and proxies.any(axis=1).all()):
         raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
-    return unit(torch.as_tensor(array / np.abs(array).max(axis=1, keepdims=True)))
+    return unit(torch.as_tensor(proxies / np.abs(proxies).max(axis=1, keepdims=True)))
 
 
 def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int) -> Tensor:
@@ -217,55 +181,14 @@ def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndar
     return means
 
 
-def build_objective(
-    encoder: SphereEncoder,
-    points: Tensor,
-    proxies: Any,
-    uniformity: Any,
-    alpha: float,
-    beta: float,
-) -> Objective:
-    """Join encoder, proxies and loss."""
-    proxies = expand("proxies", proxies)
-    learned = isinstance(proxies, Learned)
-    loss = HUGLoss(
-        expand("uniformity", uniformity), alpha, beta, attached=learned and proxies.attached
-    )
-    parameter = next(encoder.parameters())
-    return Objective(encoder, points.to(parameter), loss, learned)
-
-
-def step_flops(objective: Objective, batch_size: int) -> float:
-    """Floating-point operations of a training step: three times those of the forward pass.
-
-    Every weight counts once a row, and those of a convolution once a position. Fixed proxies
-    cost nothing: a step reads the rows' own.
-    """
-    fixed = 0 if objective.proxies.requires_grad else objective.proxies.numel()
-    weights = sum(p.numel() for p in objective.parameters()) - fixed
-    return 6.0 * batch_size * (weights + _repeated_weights(objective.encoder))
-
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def _repeated_weights(encoder: SphereEncoder) -> int:
-    """Multiplications a row that convolutions add to one for each of their weights."""
-    layers = [m for m in encoder.body.modules() if isinstance(m, _CONVOLUTIONS)]
-    if not layers:
-        return 0
-    added: list[int] = []
-    handles = [
-        layer.register_forward_hook(
-            lambda layer, _, out: added.append(layer.weight.numel() * (out[0, 0].numel() - 1))
-        )
-        for layer in layers
-    ]
-    like = next(encoder.body.parameters())
-    row = torch.zeros(1, *encoder.prepare.output_shape(encoder.input_shape)).to(like)
-    try:
-        evaluate(encoder.body, row)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sum(added)
+def _training_body(settings: Settings, objective: Objective) -> Callable[[Tensor], Tensor]:
+    """Return what training calls for the body: itself, compiled, under autocast, or both."""
+    body, device = objective.encoder.body, objective.proxies.device
+    forward = body.__call__
+    if settings.compile:
+        # Batches come in two sizes: two fast programs beat one for any size.
+        forward = torch.compile(body, dynamic=False).__call__
+    if objective.step_flops(settings.batch_size) >= settings.bfloat16_flops:
+        # Every weight is cast once a step: nothing to keep.
+        forward = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)(forward)
+    return forward

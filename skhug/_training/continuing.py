@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,49 +12,74 @@ from torch import Tensor
 from skhug._data.feature_scale import FeatureSummary, centre_and_scale
 from skhug._data.image_layout import ChannelSummary, channel_statistics
 from skhug._data.prepare import NormalizeImages, Prepare, Standardize
-from skhug._data.rows import Rows
+from skhug._data.rows import Rows, Task
 from skhug._device import to_numpy, to_tensor
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._parameters import expand_encoder
 from skhug.encoders import Encoder
 
-__all__ = ["Summary", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
+__all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
 
 Summary = FeatureSummary | ChannelSummary
 # Images that the statistics of a model count for where nothing is known of their number.
 _ASSUMED_IMAGES = 2048
 
 
-def continued_encoder(
-    estimator: Any, rows: Rows, classes: np.ndarray, summary: Summary | None
-) -> SphereEncoder:
+class Earlier(NamedTuple):
+    """What a fit goes on from: a fitted model and, after partial_fit, the run's progress.
+
+    Inputs are standardised by ``summary`` from now on, or by the rows of the fit without one.
+    """
+
+    module: SphereEncoder
+    proxies: np.ndarray
+    classes: np.ndarray
+    progress: dict[str, Any] | None = None
+    summary: Summary | None = None
+
+    def check(self, task: Task, n_components: int | None) -> None:
+        """Refuse rows or parameters that the fitted model does not suit.
+
+        Raises
+        ------
+        ValueError
+            With what differs.
+        """
+        cure = "Set warm_start=False to fit a new model."
+        if not np.array_equal(task.classes, self.classes):
+            raise ValueError(
+                f"warm_start: y has the classes {task.classes!r} and the fitted model "
+                f"{self.classes!r}. {cure}"
+            )
+        if task.rows.X.shape[1:] != self.module.input_shape:
+            raise ValueError(
+                f"warm_start: rows have shape {task.rows.X.shape[1:]} and the fitted model takes "
+                f"{self.module.input_shape}. {cure}"
+            )
+        if n_components not in (None, self.module.n_components):
+            raise ValueError(
+                f"warm_start: n_components={n_components} and the fitted model has "
+                f"{self.module.n_components}. {cure}"
+            )
+
+
+def continued_encoder(earlier: Earlier, spec: Any, rows: Rows) -> SphereEncoder:
     """Return a copy of the fitted module: a fit that fails leaves the model as it was.
 
-    It standardises by the summary, or by these rows where there is none. The weights stay as they
-    are: taking the change of the input back in the first layer made streams no better.
+    The weights stay as they are: taking the change of the input's statistics back in the first
+    layer made streams no better.
 
-    Raises
-    ------
-    ValueError
-        If classes, rows or parameters are not those of the fitted model.
+    Parameters
+    ----------
+    earlier : Earlier
+        The fitted model.
+    spec : Encoder, module or callable
+        The encoder as the parameters have it now, which says whether to standardise.
+    rows : Rows
+        To train on.
     """
-    encoder = copy.deepcopy(estimator.module_)
-    if not np.array_equal(classes, estimator.classes_):
-        raise ValueError(
-            f"warm_start: y has the classes {classes!r} and the fitted model "
-            f"{estimator.classes_!r}. Set warm_start=False to fit a new model."
-        )
-    if rows.X.shape[1:] != encoder.input_shape:
-        raise ValueError(
-            f"warm_start: rows have shape {rows.X.shape[1:]} and the fitted model takes "
-            f"{encoder.input_shape}. Set warm_start=False to fit a new model."
-        )
-    if estimator.n_components not in (None, encoder.n_components):
-        raise ValueError(
-            f"warm_start: n_components={estimator.n_components} and the fitted model has "
-            f"{encoder.n_components}. Set warm_start=False to fit a new model."
-        )
-    if _follows_rows(estimator, encoder):
+    encoder = copy.deepcopy(earlier.module)
+    if _follows_rows(spec, encoder):
+        summary = earlier.summary
         statistics = (
             _statistics_of(encoder.prepare, rows) if summary is None else summary.centre_and_scale()
         )
@@ -62,45 +87,43 @@ def continued_encoder(
     return encoder
 
 
-def _follows_rows(estimator: Any, encoder: SphereEncoder) -> bool:
+def _follows_rows(spec: Any, encoder: SphereEncoder) -> bool:
     """Whether inputs are standardised by statistics of the rows."""
-    spec = expand_encoder(estimator.encoder, encoder.input_shape)
     by_rows = isinstance(spec, Encoder) and spec.standardize is True
     return by_rows and isinstance(encoder.prepare, (Standardize, NormalizeImages))
 
 
-def summary_of(estimator: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summary | None:
+def summary_of(spec: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summary | None:
     """Return what :func:`running_summary` starts from; None where rows are not standardised."""
-    if not _follows_rows(estimator, encoder):
+    if not _follows_rows(spec, encoder):
         return None
     if isinstance(encoder.prepare, NormalizeImages):
         return ChannelSummary.of(rows.X, rows.weight, encoder.prepare.layout)
     return FeatureSummary.of(rows.X, rows.weight, seed)
 
 
-def running_summary(
-    estimator: Any, rows: Rows, saved: dict[str, Any] | None, seed: int
-) -> Summary | None:
+def running_summary(earlier: Earlier, spec: Any, rows: Rows, seed: int) -> Summary | None:
     """Return the summary of these rows and of those that came before.
 
     Every call counts by its rows; weights act inside a call, as they do in training.
 
     Parameters
     ----------
-    estimator : estimator
-        Fitted.
+    earlier : Earlier
+        With the progress of the earlier calls, which holds their :func:`pack_summary`; where the
+        model comes out of ``fit`` or of a file without it, its own statistics stand for them.
+    spec : Encoder, module or callable
+        As for :func:`continued_encoder`.
     rows : Rows
         Of this call.
-    saved : dict or None
-        :func:`pack_summary` of the earlier calls; None where the model comes out of ``fit`` or
-        of a file without it.
     seed : int
         Of the draw of values to keep.
     """
-    newer = summary_of(estimator, estimator.module_, rows, seed)
+    newer = summary_of(spec, earlier.module, rows, seed)
     if newer is None:
         return None
-    older = _assumed(estimator.module_.prepare, newer) if saved is None else _unpack_summary(saved)
+    saved = (earlier.progress or {}).get("summary")
+    older = _assumed(earlier.module.prepare, newer) if saved is None else _unpack_summary(saved)
     return older.merged(newer, seed)
 
 

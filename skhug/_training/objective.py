@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
 from skhug._training.mlp_gradients import find_kernel, halved
+from skhug.encoders._probing import repeated_weights
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
@@ -132,6 +134,21 @@ class Objective(nn.Module):
         self._gradients = [segment.gradients for segment in segments]
         plain = self._body == self.encoder.body.__call__
         self._kernel = find_kernel(self) if plain else None
+
+    def step_flops(self, batch_size: int) -> float:
+        """Floating-point operations of a training step: three times those of the forward pass.
+
+        Every weight counts once a row, and those of a convolution once a position. Fixed proxies
+        cost nothing: a step reads the rows' own.
+        """
+        return 6.0 * batch_size * self._weights_a_row
+
+    @cached_property
+    def _weights_a_row(self) -> int:
+        fixed = 0 if self.proxies.requires_grad else self.proxies.numel()
+        weights = sum(p.numel() for p in self.parameters()) - fixed
+        encoder = self.encoder
+        return weights + repeated_weights(encoder.body, encoder.prepared_shape)
 
     @property
     def fixed_between(self) -> Tensor | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +19,10 @@ from skhug._model.embedding import device_of, embed_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import widened
 from skhug._training.objective import Objective
+from skhug._training.state import TrainingState
 from skhug.encoders._probing import evaluate
 
-__all__ = ["Probe", "check_numbers", "check_start", "largest_magnitude", "sound_blocks"]
+__all__ = ["Probe", "preflight", "sound_blocks"]
 
 # How far the length of an embedding may be from 1, rounding included.
 _SLACK = 1e-3
@@ -72,15 +72,15 @@ class Probe:
         return all(bool(vecdot(points, points).isfinite().all()) for points in (features, proxies))
 
 
-def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
-    """Refuse what could not be trained, before it is tried.
+def preflight(state: TrainingState, X: np.ndarray | Source, least_rows: int) -> None:
+    """Refuse what could not be trained, before it is tried, and give the state its probe.
 
     Parameters
     ----------
-    objective : Objective
+    state : TrainingState
         About to be trained.
-    probe : Probe
-        Of its rows.
+    X : ndarray or Source of shape (n, ...)
+        Its raw rows.
     least_rows : int
         Rows of the smallest batch.
 
@@ -90,6 +90,8 @@ def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
         If the untrained encoder gives nothing finite for some rows, or cannot take a batch of so
         few, or the between-class term of fixed proxies is not finite.
     """
+    objective = state.objective
+    state.probe = probe = Probe(objective, X)
     dtype = str(objective.proxies.dtype).removeprefix("torch.")
     between, measure = objective.fixed_between, objective.loss.uniformity
     if between is not None and not bool(between.isfinite()):
@@ -110,23 +112,6 @@ def check_start(objective: Objective, probe: Probe, least_rows: int) -> None:
             f"{rows.min():.3g} to {rows.max():.3g}: scale the features, for instance with "
             "StandardScaler in a Pipeline, or set precision='float64'."
         )
-
-
-def check_numbers(dtype: torch.dtype, **numbers: float | None) -> None:
-    """Refuse parameters that are no numbers in the dtype of the computation.
-
-    Raises
-    ------
-    ValueError
-        If one is too large.
-    """
-    most = torch.finfo(dtype).max
-    for name, value in numbers.items():
-        if value is not None and value > most:
-            raise ValueError(
-                f"{name}={value!r} is infinite in {str(dtype).removeprefix('torch.')}: lower it, "
-                f"far below {most:.2g}."
-            )
 
 
 def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
@@ -171,10 +156,3 @@ def _check_rows(block: Tensor, start: int) -> None:
             "small for the module, or too far from those of the training. Scale or clip the "
             "features."
         )
-
-
-def largest_magnitude(tensors: list[Tensor]) -> float:
-    """Return the largest magnitude of a number, NaN where one is; waits for the device once."""
-    real = [torch.view_as_real(t) if t.is_complex() else t for t in tensors]
-    ends: list[Any] = [end.float() for t in real for end in t.aminmax()]
-    return float(torch.stack(ends).abs().amax())

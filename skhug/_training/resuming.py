@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._data.rows import Rows
-from skhug._device import resolve_device
+from skhug._data.rows import Task
 from skhug._saving.archive import pack, read_archive, replace_file, temporary_files
 from skhug._saving.fingerprint import fingerprint, fingerprint_rows
 from skhug._saving.json_codec import decode, encode, map_leaves
 from skhug._saving.modules import full_state, load_full_state
+from skhug._training.continuing import Earlier
 from skhug._training.state import Patience, TrainingState
 from skhug._version import __version__
 from skhug.checkpoint import Checkpoint, as_checkpoint
@@ -62,13 +62,11 @@ class NoKeeper(nullcontext):
     """Stands in where no checkpoint is asked for."""
 
     done = False
+    saved = None
 
     def __init__(self) -> None:
         super().__init__(self)
         self.seeds: list[int] = []
-
-    def load(self) -> None:
-        """Return None: nothing was kept."""
 
     def end_epoch(self, state: TrainingState, patience: Patience | None) -> None:
         """Do nothing."""
@@ -77,7 +75,8 @@ class NoKeeper(nullcontext):
 class Keeper:
     """Keeps one fit's checkpoint: a context in which it trains.
 
-    ``seeds`` are those that the fit drew, and ``done`` is set once it came to its end.
+    ``saved`` is the state that the interrupted fit left, or None; ``seeds`` are those that it
+    drew, and ``done`` is set once the fit came to its end.
 
     Parameters
     ----------
@@ -95,10 +94,11 @@ class Keeper:
         # The first file is written as soon as there is something to lose.
         self._written_epoch, self._written_at = 0, -math.inf
         self._warned = False
+        self.saved: dict[str, Any] | None = None
         self.seeds: list[int] = []
         self.done = False
 
-    def load(self) -> dict[str, Any] | None:
+    def _load(self) -> dict[str, Any] | None:
         """Return the state that an interrupted fit left; None if there is none.
 
         Raises
@@ -146,6 +146,7 @@ class Keeper:
             self._write()
 
     def __enter__(self) -> Keeper:
+        self.saved = self._load()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,27 +181,37 @@ class Keeper:
 
 
 def make_keeper(
-    estimator: Any, rows: Rows, validation: Rows | None, classes: np.ndarray, continued: bool
+    checkpoint: Any, identity: dict[str, Any], task: Task, earlier: Earlier | None
 ) -> Keeper | NoKeeper:
-    """Return what keeps a fit as the estimator's ``checkpoint`` says."""
-    spec = as_checkpoint(estimator.checkpoint)
+    """Return what keeps a fit as a ``checkpoint`` parameter says.
+
+    Parameters
+    ----------
+    checkpoint : str, path, Checkpoint or None
+        The parameter.
+    identity : dict of str
+        What makes the fit this one beside its data: parameters, the estimator's class.
+    task : Task
+        What is learned.
+    earlier : Earlier or None
+        The model that the fit goes on from.
+    """
+    spec = as_checkpoint(checkpoint)
     if spec is None:
         return NoKeeper()
-    parameters = estimator.get_params(deep=False)
+    rows, validation, classes = task
     parts = {
-        **{name: fingerprint(value) for name, value in parameters.items()},
-        "estimator": type(estimator).__name__,
+        **{name: fingerprint(value) for name, value in identity.items()},
         "version of skhug": __version__,
-        "device": str(resolve_device(estimator.device)),
         "X": fingerprint_rows(rows.X),
         "y": fingerprint([classes, rows.y]),
         "sample_weight": fingerprint(rows.weight),
     }
     for name in _WITHOUT_EFFECT:
-        del parts[name]
+        parts.pop(name, None)
     if validation is not None:
         parts["X_val"] = fingerprint_rows(validation.X)
         parts["y_val"] = fingerprint([validation.y, validation.weight])
-    if continued:
-        parts["fitted model"] = fingerprint([full_state(estimator.module_), estimator.proxies_])
+    if earlier is not None:
+        parts["fitted model"] = fingerprint([full_state(earlier.module), earlier.proxies])
     return Keeper(spec, parts)

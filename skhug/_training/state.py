@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from skhug._training.objective import Objective
-from skhug._training.preflight import largest_magnitude
 from skhug.optimizers import (
     FlatStepper,
     Segment,
@@ -150,3 +149,10 @@ class TrainingState:
         if self.by_hand:  # a plain perceptron, which has no buffers
             return flat
         return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
+
+
+def largest_magnitude(tensors: list[Tensor]) -> float:
+    """Return the largest magnitude of a number, NaN where one is; waits for the device once."""
+    real = [torch.view_as_real(t) if t.is_complex() else t for t in tensors]
+    ends: list[Any] = [end.float() for t in real for end in t.aminmax()]
+    return float(torch.stack(ends).abs().amax())

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from skhug._configured import explained
-from skhug.encoders._convnet import ConvNet
 from skhug.encoders._encoder import Encoder
-from skhug.encoders._mlp import MLP
 from skhug.encoders._probing import evaluate, output_width
-from skhug.encoders._resnet import ResNet
 
 __all__ = ["FineTuned", "Pretrained", "split_head"]
 
@@ -92,10 +89,6 @@ class Pretrained(Encoder):
         rows = torch.zeros(2, *input_shape, device=like.device, dtype=like.dtype)
         backbone, head = split_head(module, rows, n_components)
         return FineTuned(backbone, head, self.learning_rate, self.frozen)
-
-
-# Rebuilt from their parameters and weights: all that their modules compute with is in there.
-BUILT_IN_ENCODERS = (MLP, ConvNet, ResNet)
 
 
 class FineTuned(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["output_width"]
+__all__ = ["evaluate", "output_width", "repeated_weights"]
 
 
 def output_width(body: nn.Module, rows: Tensor) -> int:
@@ -36,3 +36,27 @@ def evaluate(module: nn.Module, rows: Tensor) -> Tensor:
     finally:
         for part, training in modes:  # a part may have a mode of its own
             part.training = training
+
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def repeated_weights(body: nn.Module, row_shape: tuple[int, ...]) -> int:
+    """Multiplications a row that convolutions add to one for each of their weights."""
+    layers = [m for m in body.modules() if isinstance(m, _CONVOLUTIONS)]
+    if not layers:
+        return 0
+    added: list[int] = []
+    handles = [
+        layer.register_forward_hook(
+            lambda layer, _, out: added.append(layer.weight.numel() * (out[0, 0].numel() - 1))
+        )
+        for layer in layers
+    ]
+    row = torch.zeros(1, *row_shape).to(next(body.parameters()))
+    try:
+        evaluate(body, row)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(added)

@@ -59,6 +59,10 @@ class Learned(Configured):
         self.learning_rate = learning_rate
 
 
+class Optimal:
+    """Proxies that lie in the best arrangement known and stay there: the string "optimal"."""
+
+
 def optimal_proxies(
     n_classes: int,
     n_components: int,

@@ -1,0 +1,242 @@
+"""Every default that depends on data: an estimator's parameters and rows become settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from skhug._data.batches import batch_bounds
+from skhug._data.image_layout import Layout
+from skhug._data.rows import Rows
+from skhug._device import (
+    LAUNCH_BOUND_FLOPS,
+    allows_tf32,
+    has_bfloat16,
+    resolve_device,
+    resolve_dtype,
+)
+from skhug._model.sphere_encoder import SphereEncoder
+from skhug._parameters import check_instances, check_numbers, expand, expand_encoder
+from skhug.encoders import Encoder
+from skhug.losses import Uniformity
+from skhug.optimizers import SCHEDULES, default_weight_decay
+from skhug.proxies._choice import Learned, Optimal
+from skhug.sampling import BalancedOrder
+
+__all__ = ["Settings", "resolve"]
+
+# Steps of training that small data gets, whatever its number of epochs.
+STEPS = 2000
+EPOCHS = (20, 200)
+# Features below which a flat row has few, and the share of a weight decay that it gets then.
+FEW_FEATURES = 256
+DECAY_OF_FEW = 0.25
+BATCH = (32, 256)
+# Numbers that proxies may have by default before the simplex is given up, and the components
+# that they keep however many classes there are.
+PROXY_NUMBERS = 2**22
+FEWEST_OF_MANY = 128
+
+
+class Settings(NamedTuple):
+    """A fit's parameters as objects and numbers: behind it nothing is looked up or chosen again.
+
+    ``encoder`` is a specification, a module or a callable. With ``width_given`` false a user's
+    module keeps its own width in place of ``n_components``. ``weight_decay`` is None where a
+    torch.optim optimizer knows its own. Steps of ``bfloat16_flops`` operations or more run in
+    bfloat16. ``patience`` is (epochs without a better score, how much is better) or None.
+    """
+
+    encoder: Any
+    n_components: int
+    width_given: bool
+    proxies: Learned | Optimal | np.ndarray
+    uniformity: Uniformity
+    alpha: float
+    beta: float
+    optimizer: Any
+    learning_rate: float
+    proxy_learning_rate: float
+    weight_decay: float | None
+    schedule: Callable[[float], float]
+    batch_size: int
+    sampler: BalancedOrder | None
+    max_epochs: int
+    patience: tuple[int, float] | None
+    class_weight: np.ndarray
+    augment: Callable[..., Any] | None
+    track: Sequence[Any]
+    device: torch.device
+    dtype: torch.dtype
+    bfloat16_flops: float
+    tf32: bool
+    compile: bool
+    verbose: bool
+    seed: int
+
+
+def resolve(
+    estimator: Any, rows: Rows, classes: np.ndarray, seed: int, fitted: SphereEncoder | None = None
+) -> Settings:
+    """Return what an estimator's parameters mean for these rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its parameters are read, nothing else.
+    rows : Rows
+        To train on.
+    classes : ndarray of shape (n_classes,)
+        Their labels, sorted.
+    seed : int
+        Of the training.
+    fitted : SphereEncoder, optional
+        Module to go on from, whose dtype and input count then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter does not suit the rows.
+    """
+    e = estimator
+    check_instances(e.get_params(deep=False))
+    device = resolve_device(e.device)
+    dtype = fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device)
+    check_numbers(
+        dtype,
+        alpha=e.alpha,
+        beta=e.beta,
+        learning_rate=e.learning_rate,
+        weight_decay=e.weight_decay,
+    )
+    encoder = expand_encoder(e.encoder, rows.X.shape[1:])
+    proxies = _proxies(e.proxies)
+    proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
+    sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
+    batch_size = sampler.batch_size if sampler else _batch_size(e.batch_size, len(rows.y))
+    n_batches = len(batch_bounds(len(sampler) if sampler else len(rows.y), batch_size))
+    return Settings(
+        encoder=encoder,
+        n_components=e.n_components or default_components(len(classes)),
+        width_given=e.n_components is not None,
+        proxies=proxies,
+        uniformity=expand("uniformity", e.uniformity),
+        alpha=e.alpha,
+        beta=e.beta,
+        optimizer=e.optimizer,
+        learning_rate=e.learning_rate,
+        proxy_learning_rate=e.learning_rate if proxy_rate is None else proxy_rate,
+        weight_decay=_weight_decay(e, fitted, encoder, rows.X.shape[1:]),
+        schedule=SCHEDULES.get(e.schedule, e.schedule),
+        batch_size=batch_size,
+        sampler=sampler,
+        max_epochs=default_max_epochs(n_batches) if e.max_epochs == "auto" else e.max_epochs,
+        patience=(e.n_iter_no_change, e.tol) if e.early_stopping else None,
+        class_weight=class_weights(
+            e.class_weight, rows.y, rows.weight, classes, 0 if sampler else batch_size
+        ),
+        augment=e.augment,
+        track=e.track,
+        device=device,
+        dtype=dtype,
+        bfloat16_flops=_bfloat16_flops(e.precision, dtype, device),
+        tf32=allows_tf32(e.precision),
+        compile=e.compile,
+        verbose=bool(e.verbose),
+        seed=seed,
+    )
+
+
+def default_components(n_classes: int) -> int:
+    """Components in which the simplex just fits, or as many as the proxies' memory allows."""
+    most = max(PROXY_NUMBERS // n_classes, FEWEST_OF_MANY)
+    return min(max(n_classes - 1, 2), most)
+
+
+def default_batch_size(n: int) -> int:
+    """Rows a batch: about a 128th of the data, a power of two between 32 and 256."""
+    return int(np.clip(2 ** round(math.log2(max(n / 128, 1))), *BATCH))
+
+
+def default_max_epochs(steps_per_epoch: int) -> int:
+    """Epochs for about 2,000 steps, between 20 and 200.
+
+    It depends on the number of steps and not of rows: integer weights and repeated rows then
+    train alike.
+    """
+    return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
+
+
+def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
+    """Return an optimizer's own weight decay, or a share of it where there are few features.
+
+    A strong decay keeps a network close to a linear map. That is a good prior for the hundreds
+    of correlated values of an image, and a bad one for a few features, where the boundaries
+    between classes are curved.
+    """
+    decay = default_weight_decay(optimizer)
+    few = len(input_shape) == 1 and input_shape[0] < FEW_FEATURES
+    return decay * DECAY_OF_FEW if decay is not None and few else decay
+
+
+def class_weights(
+    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: np.ndarray, drawn: int
+) -> np.ndarray:
+    """Return the weights of the classes' means, of mean 1.
+
+    They act between class means: a weight inside a class's own mean would cancel. ``"balanced"``
+    makes up for the batches of ``drawn`` rows in which a class does not occur; 0 is for batches
+    that know of the classes.
+    """
+    if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
+        total = np.bincount(y, weight, len(classes))
+        known = total > 1e-300 * total.max()  # declared classes may have no row yet
+        values = np.where(known, 1.0, 0.0)
+        if drawn:
+            # 1 - (1 - share)^drawn, exact for the smallest shares too.
+            share = np.minimum(total / total.sum(), 1 - 1e-12)
+            occurs = -np.expm1(drawn * np.log1p(-share))
+            np.divide(values, occurs, out=values, where=known)
+        return values / values[known].mean()
+    values = compute_class_weight(class_weight, classes=classes, y=classes[y])
+    if not (np.all(values >= 0) and values.sum() > 0):
+        raise ValueError(
+            f"class_weight={class_weight!r}: weights must be 0 or more, one of them above 0."
+        )
+    return values / values.mean()
+
+
+def _batch_size(batch_size: int | str, n_rows: int) -> int:
+    return default_batch_size(n_rows) if batch_size == "auto" else batch_size
+
+
+def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
+    if isinstance(value, str) and value == "optimal":
+        return Optimal()
+    proxies = expand("proxies", value)
+    return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
+
+
+def _weight_decay(
+    estimator: Any, fitted: SphereEncoder | None, encoder: Any, row_shape: tuple[int, ...]
+) -> float | None:
+    if estimator.weight_decay is not None:
+        return estimator.weight_decay
+    if fitted is not None:
+        return default_decay(estimator.optimizer, fitted.prepared_shape)
+    image_shape = encoder.image_shape if isinstance(encoder, Encoder) else None
+    layout = Layout.of_rows(row_shape, image_shape)
+    return default_decay(estimator.optimizer, layout.channels_first if layout else row_shape)
+
+
+def _bfloat16_flops(precision: str, dtype: torch.dtype, device: torch.device) -> float:
+    """Operations of a step from which on the encoder's training steps run in bfloat16."""
+    if precision != "auto":
+        return 0.0 if precision == "bfloat16" else math.inf
+    able = dtype == torch.float32 and has_bfloat16(device)
+    return LAUNCH_BOUND_FLOPS if able else math.inf
