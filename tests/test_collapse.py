@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skhug import HUGClassifier, HUGEmbedder, HUGLoss, metrics
+from skhug._known_optima import known_optimum
 from skhug.losses import MHE
 from skhug.metrics import _class_statistics as _classwise
 from skhug.metrics import geometry_report, neural_collapse_report
@@ -188,9 +189,7 @@ def test_optimal_energy_is_what_a_search_finds(n, d, s):
 
 @pytest.mark.parametrize(("n", "d"), [(12, 3), (120, 4), (16, 5), (27, 6), (56, 7), (240, 8)])
 def test_listed_arrangements_are_complete_and_balanced(n, d):
-    from skhug.metrics._optima import _UNIVERSALLY_OPTIMAL
-
-    cosines = _UNIVERSALLY_OPTIMAL[n, d]
+    cosines = known_optimum(n, d).cosines
     assert sum(cosines.values()) == n - 1
     assert sum(c * count for c, count in cosines.items()) == pytest.approx(-1)
     assert sum(c**2 * count for c, count in cosines.items()) == pytest.approx(n / d - 1)

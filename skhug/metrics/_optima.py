@@ -4,29 +4,9 @@ from __future__ import annotations
 
 import math
 
+from skhug._known_optima import known_optimum
+
 __all__ = ["optimal_energy", "optimal_separation"]
-
-_ROOT5 = math.sqrt(5)
-
-# Arrangements optimal for every energy at once, by (points, components): the cosines from a
-# point to the others and how many others have them. Cohn and Kumar 2007, table 1.
-_UNIVERSALLY_OPTIMAL: dict[tuple[int, int], dict[float, int]] = {
-    (12, 3): {-1: 1, -1 / _ROOT5: 5, 1 / _ROOT5: 5},  # icosahedron
-    (120, 4): {  # 600-cell
-        -1: 1,
-        -(1 + _ROOT5) / 4: 12,
-        -0.5: 20,
-        (1 - _ROOT5) / 4: 12,
-        0: 30,
-        (_ROOT5 - 1) / 4: 12,
-        0.5: 20,
-        (1 + _ROOT5) / 4: 12,
-    },
-    (16, 5): {-0.6: 5, 0.2: 10},
-    (27, 6): {-0.5: 10, 0.25: 16},
-    (56, 7): {-1: 1, -1 / 3: 27, 1 / 3: 27},
-    (240, 8): {-1: 1, -0.5: 56, 0: 126, 0.5: 56},  # roots of E8
-}
 
 
 def optimal_energy(n_points: int, n_components: int, s: float = 2.0) -> float:
@@ -69,10 +49,10 @@ def optimal_energy(n_points: int, n_components: int, s: float = 2.0) -> float:
     """
     if not s >= 0:
         raise ValueError(f"s={s!r}: the energy between points needs s >= 0.")
-    cosines = _optimal_cosines(n_points, n_components)
-    if cosines is None:
+    known = known_optimum(n_points, n_components)
+    if known is None:
         return math.nan
-    return math.fsum(count * _riesz(2 - 2 * cosine, s) for cosine, count in cosines)
+    return math.fsum(count * _riesz(2 - 2 * cos, s) for cos, count in known.cosines.items())
 
 
 def optimal_separation(n_points: int, n_components: int) -> float:
@@ -107,27 +87,10 @@ def optimal_separation(n_points: int, n_components: int) -> float:
     >>> optimal_separation(6, 2)  # the hexagon
     1.0
     """
-    cosines = _optimal_cosines(n_points, n_components)
-    if cosines is not None:
-        return round(math.sqrt(2 - 2 * max(cosine for cosine, _ in cosines)), 15)
+    known = known_optimum(n_points, n_components)
+    if known is not None:
+        return round(math.sqrt(2 - 2 * max(known.cosines)), 15)
     return math.sqrt(2) if n_points <= 2 * n_components else math.nan
-
-
-def _optimal_cosines(n_points: int, n_components: int) -> list[tuple[float, int]] | None:
-    """Cosines from a point to the others with their counts, None where not known."""
-    if n_points < 2 or n_components < 1:
-        raise ValueError(
-            f"{n_points} points in {n_components} components: pass at least 2 points and "
-            "1 component."
-        )
-    if n_points <= n_components + 1:
-        return [(-1 / (n_points - 1), n_points - 1)]
-    if n_components == 2:
-        return [(math.cos(2 * math.pi * j / n_points), 1) for j in range(1, n_points)]
-    if n_points == 2 * n_components:
-        return [(-1, 1), (0, n_points - 2)]
-    known = _UNIVERSALLY_OPTIMAL.get((n_points, n_components))
-    return None if known is None else list(known.items())
 
 
 def _riesz(squared: float, s: float) -> float:

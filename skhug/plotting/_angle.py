@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from skhug._known_optima import known_optimum
 from skhug.plotting._common import (
     RIGHT,
     WRONG,
-    closed_form_cosines,
     drawn_rows,
     labels_of,
     new_axes,
@@ -130,13 +130,14 @@ class AngleDisplay:
         y = labels_of(y, len(z))
         rows = drawn_rows(len(z), max_points)
         within, between = _pair_angles(z[rows], y[rows])
-        known = closed_form_cosines(len(np.unique(y)), z.shape[1])
-        name, cosines = known or ("", ())
+        n_classes = len(np.unique(y))
+        known = known_optimum(n_classes, z.shape[1]) if n_classes > 1 else None
+        name, cosines = known or ("", {})
         note = "" if len(rows) == len(z) else f"pairs of {len(rows):,} of {len(z):,} rows"
         display = cls(
             within,
             between,
-            optimum=np.rad2deg(np.arccos(cosines)),
+            optimum=np.rad2deg(np.arccos(list(cosines))),
             optimum_name=f"optimum: {name}",
             note=note,
         )

@@ -115,19 +115,3 @@ def shown(label: Any, width: int = 14) -> str:
     """Return a label as text of limited width."""
     text = str(label)
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def closed_form_cosines(n_classes: int, n_components: int) -> tuple[str, np.ndarray] | None:
-    """Return the name of the known optimal arrangement and the cosines between its points.
-
-    The simplex where it fits, the cross-polytope for twice as many classes as components, the
-    regular polygon on the circle, else None (Liu et al. 2023, section 3.3).
-    """
-    if n_classes <= n_components + 1:
-        return "simplex", np.array([-1 / (n_classes - 1)])
-    if n_classes == 2 * n_components:
-        return "cross-polytope", np.array([0.0, -1.0])
-    if n_components == 2:
-        steps = np.arange(1, n_classes // 2 + 1)
-        return "regular polygon", np.cos(2 * np.pi * steps / n_classes)
-    return None

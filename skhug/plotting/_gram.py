@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from skhug._known_optima import known_optimum
 from skhug.plotting._common import (
-    closed_form_cosines,
     fitted_attribute,
     labels_of,
     new_panels,
@@ -242,13 +242,12 @@ _IDEALS = {
 
 def _closed_form(points: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Return the ideal cosines and their name, or None where there is no closed form."""
-    known = closed_form_cosines(*points.shape)
-    if known is None:
+    known = known_optimum(*points.shape)
+    if known is None or known.name not in _IDEALS:
         return None, ""
-    name, _ = known
-    ideal = _IDEALS[name](points)
+    ideal = _IDEALS[known.name](points)
     np.fill_diagonal(ideal, 1.0)
-    return ideal, f"Ideal: {name}"
+    return ideal, f"Ideal: {known.name}"
 
 
 def _off_diagonal(cosines: Any, name: str) -> np.ma.MaskedArray:
