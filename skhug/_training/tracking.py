@@ -14,7 +14,7 @@ from skhug._guesses import did_you_mean
 from skhug._model.embedding import device_of, embed
 from skhug._training.objective import Objective
 from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._geometry import MEASURES
+from skhug.metrics._measures import MEASURES
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)

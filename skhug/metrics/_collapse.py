@@ -9,10 +9,15 @@ training", PNAS 117(40), 2020, defined NC1 to NC4.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from skhug.metrics import _geometry as geometry
-from skhug.metrics._class_statistics import Classwise
+import torch
+from torch import Tensor
+
+from skhug._sphere import unit
+from skhug.metrics._class_statistics import Classwise, row_blocks
 
 __all__ = [
     "class_distance_normalized_variance",
@@ -55,7 +60,18 @@ def within_class_variability(embeddings: Any, labels: Any) -> float:
     >>> round(within_class_variability(z, ["a", "a", "b", "b"]), 6)
     0.0
     """
-    return geometry.within_class_variability(Classwise(embeddings, labels))
+    return within_class_variability_of(Classwise(embeddings, labels))
+
+
+def within_class_variability_of(x: Classwise) -> float:
+    """``tr(Sigma_W Sigma_B^+) / C``: residuals in the axes of the class means, whitened."""
+    _, scale, axes = torch.linalg.svd(x.centred / math.sqrt(x.n_classes), full_matrices=False)
+    tolerance = torch.finfo(x.embeddings.dtype).eps * max(x.centred.shape)
+    kept = scale > tolerance * scale[0]
+    whitening = axes[kept].T / scale[kept]  # (n_components, rank)
+    return float(x.class_means_of(lambda r: (r @ whitening).square().sum(1)).sum()) / (
+        x.n_classes**2
+    )
 
 
 def class_distance_normalized_variance(embeddings: Any, labels: Any) -> float:
@@ -88,7 +104,18 @@ def class_distance_normalized_variance(embeddings: Any, labels: Any) -> float:
     >>> round(class_distance_normalized_variance(z, ["a", "a", "b", "b"]), 6)
     0.0025
     """
-    return geometry.cdnv(Classwise(embeddings, labels))
+    return class_distance_normalized_variance_of(Classwise(embeddings, labels))
+
+
+def class_distance_normalized_variance_of(x: Classwise) -> float:
+    """Mean over ordered pairs of classes of ``(V_c + V_c') / (2 ||m_c - m_c'||^2)``."""
+    total = 0.0
+    for rows in row_blocks(x.n_classes, x.n_classes):
+        squared = torch.cdist(x.means[rows], x.means).square()
+        squared[:, rows].fill_diagonal_(torch.inf)
+        ratio = (x.variance[rows, None] + x.variance) / (2 * squared)
+        total += float(ratio.nan_to_num(nan=math.inf, posinf=math.inf).sum())
+    return total / _pairs(x)
 
 
 def equinorm(embeddings: Any, labels: Any) -> float:
@@ -117,7 +144,13 @@ def equinorm(embeddings: Any, labels: Any) -> float:
     >>> round(equinorm(z, ["a", "a", "b", "b"]), 6)
     0.0
     """
-    return geometry.equinorm(Classwise(embeddings, labels))
+    return equinorm_of(Classwise(embeddings, labels))
+
+
+def equinorm_of(x: Classwise) -> float:
+    """Coefficient of variation of the centred class means' norms."""
+    norm = x.centred.norm(dim=1)
+    return float(norm.std(correction=0) / norm.mean())
 
 
 def equiangularity(embeddings: Any, labels: Any) -> float:
@@ -150,7 +183,14 @@ def equiangularity(embeddings: Any, labels: Any) -> float:
     >>> round(equiangularity(z, ["a", "a", "b", "b"]), 6)
     0.0
     """
-    return geometry.equiangularity(Classwise(embeddings, labels))
+    return equiangularity_of(Classwise(embeddings, labels))
+
+
+def equiangularity_of(x: Classwise) -> float:
+    """Spread of the centred class means' cosines around their own mean."""
+    direction = unit(x.centred)
+    mean = (float(direction.sum(0).square().sum()) - x.n_classes) / _pairs(x)
+    return math.sqrt(_over_pairs(direction, lambda cos: (cos - mean).square()) / _pairs(x))
 
 
 def maximal_angle(embeddings: Any, labels: Any) -> float:
@@ -179,7 +219,14 @@ def maximal_angle(embeddings: Any, labels: Any) -> float:
     >>> round(maximal_angle(z, ["a", "a", "b", "b"]), 6)
     0.0
     """
-    return geometry.maximal_angle(Classwise(embeddings, labels))
+    return maximal_angle_of(Classwise(embeddings, labels))
+
+
+def maximal_angle_of(x: Classwise) -> float:
+    """Mean distance of the centred class means' cosines from ``-1 / (C - 1)``."""
+    ideal = -1 / (x.n_classes - 1)
+    direction = unit(x.centred)
+    return _over_pairs(direction, lambda cos: (cos - ideal).abs()) / _pairs(x)
 
 
 def simplex_distance(embeddings: Any, labels: Any) -> float:
@@ -213,7 +260,18 @@ def simplex_distance(embeddings: Any, labels: Any) -> float:
     >>> round(simplex_distance(z, ["a", "a", "b", "b"]), 6)
     0.0
     """
-    return geometry.simplex_distance(Classwise(embeddings, labels))
+    return simplex_distance_of(Classwise(embeddings, labels))
+
+
+def simplex_distance_of(x: Classwise) -> float:
+    """Frobenius distance of the centred Gram matrix from the simplex's, both of norm 1."""
+    size = (x.centred.T @ x.centred).norm()  # of the Gram matrix, without forming it
+    n, total = x.n_classes, 0.0
+    for rows in row_blocks(n, n):
+        difference = x.centred[rows] @ x.centred.T / size + 1 / (n * math.sqrt(n - 1))
+        difference[:, rows].diagonal().sub_(1 / math.sqrt(n - 1))
+        total += float(difference.square().sum())
+    return math.sqrt(total)
 
 
 def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
@@ -247,7 +305,14 @@ def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
     >>> round(self_duality(z, ["a", "a", "b", "b"], proxies=[[1.0, 0.2], [-1.0, 0.2]]), 6)
     0.0
     """
-    return geometry.self_duality(Classwise(embeddings, labels, proxies))
+    return self_duality_of(Classwise(embeddings, labels, proxies))
+
+
+def self_duality_of(x: Classwise) -> float:
+    """Squared distance of centred means and centred proxies, each of Frobenius norm 1."""
+    proxies = _proxies(x).to(x.dtype)
+    proxies = proxies - proxies.mean(0)
+    return float((x.centred / x.centred.norm() - proxies / proxies.norm()).square().sum())
 
 
 def ncc_agreement(embeddings: Any, labels: Any, proxies: Any) -> float:
@@ -281,4 +346,36 @@ def ncc_agreement(embeddings: Any, labels: Any, proxies: Any) -> float:
     >>> round(ncc_agreement(z, ["a", "a", "b", "b"], proxies=[[1.0, 0.2], [-1.0, 0.2]]), 6)
     1.0
     """
-    return geometry.ncc_agreement(Classwise(embeddings, labels, proxies))
+    return ncc_agreement_of(Classwise(embeddings, labels, proxies))
+
+
+def ncc_agreement_of(x: Classwise) -> float:
+    """Share of rows whose nearest class mean and nearest proxy are of one class."""
+    proxies, means = unit(_proxies(x)), x.means.to(x.embeddings)
+    half_squared = means.square().sum(1) / 2
+    agreed = 0
+    for rows in x.blocks(x.n_classes):
+        z = x.embeddings[rows]
+        nearest_mean = (z @ means.T - half_squared).argmax(1)
+        agreed += int((nearest_mean == (z @ proxies.T).argmax(1)).sum())
+    return agreed / len(x.embeddings)
+
+
+def _pairs(x: Classwise) -> int:
+    return x.n_classes * (x.n_classes - 1)
+
+
+def _over_pairs(direction: Tensor, value: Callable[[Tensor], Tensor]) -> float:
+    """Sum a function of the cosines over the ordered pairs of different rows."""
+    total = 0.0
+    for rows in row_blocks(len(direction), len(direction)):
+        values = value(direction[rows] @ direction.T)
+        values[:, rows].fill_diagonal_(0)
+        total += float(values.sum())
+    return total
+
+
+def _proxies(x: Classwise) -> Tensor:
+    if x.proxies is None:
+        raise ValueError("This measure compares with the proxies: pass proxies=.")
+    return x.proxies

@@ -10,7 +10,7 @@ import numpy as np
 
 from skhug._unwrap import fitted_step
 from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._geometry import MEASURES
+from skhug.metrics._measures import MEASURES
 
 __all__ = ["geometry_report", "neural_collapse_report"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from skhug import losses
 from skhug._sphere import unit
-from skhug.losses import hyperspherical_energy as energy_of
-from skhug.losses import separation as separation_of
-from skhug.metrics import _geometry as geometry
 from skhug.metrics._arguments import as_points, rescaled
 from skhug.metrics._class_statistics import Classwise
 
@@ -48,7 +49,7 @@ def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
     >>> hyperspherical_energy([[1.0, 0.0], [-1.0, 0.0]])
     0.25
     """
-    return float(energy_of(unit(*rescaled(as_points(points, "points"))), s))
+    return float(losses.hyperspherical_energy(unit(*rescaled(as_points(points, "points"))), s))
 
 
 def separation(points: Any) -> float:
@@ -76,7 +77,7 @@ def separation(points: Any) -> float:
     >>> separation([[1.0, 0.0], [-1.0, 0.0]])
     2.0
     """
-    return float(separation_of(*rescaled(as_points(points, "points"))))
+    return float(losses.separation(*rescaled(as_points(points, "points"))))
 
 
 def uniformity_between(points: Any, s: float = 2.0) -> float:
@@ -139,7 +140,7 @@ def uniformity_within(embeddings: Any, labels: Any, proxies: Any = None, s: floa
     >>> round(uniformity_within(z, ["b", "b", "a"]), 6)
     0.2
     """
-    return geometry.uniformity_within(Classwise(embeddings, labels, proxies), s)
+    return uniformity_within_of(Classwise(embeddings, labels, proxies), s)
 
 
 def uniformity_gap(
@@ -179,4 +180,37 @@ def uniformity_gap(
     >>> round(uniformity_gap(z, ["b", "b", "a"]), 6)
     -0.45
     """
-    return geometry.uniformity_gap(Classwise(embeddings, labels, proxies), s, s_within)
+    return uniformity_gap_of(Classwise(embeddings, labels, proxies), s, s_within)
+
+
+# --- the same of classes whose means are known -------------------------------------------------
+
+
+def energy_of(x: Classwise, s: float = 2.0) -> float:
+    """Hyperspherical energy a class of the class means."""
+    return float(losses.hyperspherical_energy(unit(x.means), s))
+
+
+def separation_of(x: Classwise) -> float:
+    """Smallest distance between class means on the sphere."""
+    return float(losses.separation(x.means))
+
+
+def uniformity_between_of(x: Classwise, s: float = 2.0) -> float:
+    """Minus the energy a class of the proxies, or of the class means."""
+    return -float(losses.hyperspherical_energy(_centres(x), s))
+
+
+def uniformity_within_of(x: Classwise, s: float = -2.0) -> float:
+    """Mean over classes of the mean of ``||z_i - w_y||^-s``."""
+    ones = torch.ones_like(x.embeddings[:, 0])  # their dtype is that of the coefficients
+    return float(losses.within_class_energy(unit(x.embeddings), x.codes, _centres(x), s, ones))
+
+
+def uniformity_gap_of(x: Classwise, s: float = 2.0, s_within: float = -2.0) -> float:
+    """Uniformity between classes minus uniformity within them."""
+    return uniformity_between_of(x, s) - uniformity_within_of(x, s_within)
+
+
+def _centres(x: Classwise) -> Tensor:
+    return unit(x.means.to(x.embeddings) if x.proxies is None else x.proxies)
