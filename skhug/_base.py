@@ -259,7 +259,9 @@ class _BaseHUG(
             keeper.seeds = keeper.seeds or drawn
             fraction = self.validation_fraction if splits else None
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
-            fitted, _ = fit(self._plan(task, earlier, keeper.seeds[-1]), keeper)
+            plan = self._plan(task, earlier, keeper.seeds[-1])
+            warn_of_idle_alpha(self)
+            fitted, _ = fit(plan, keeper)
         return fitted
 
     def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
@@ -275,7 +277,9 @@ class _BaseHUG(
             max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None
         )
         summary = None
-        if earlier is not None:
+        if earlier is None:
+            warn_of_idle_alpha(self)
+        else:
             summary = running_summary(earlier, settings.encoder, task.rows, seed)
             earlier = earlier._replace(summary=summary)
         plan = plan._replace(settings=settings, earlier=earlier, known_end=False)
@@ -291,7 +295,6 @@ class _BaseHUG(
             earlier.check(task, self.n_components)
         module = None if earlier is None else earlier.module
         settings = resolve(self, task.rows, task.classes, seed, module)
-        warn_of_idle_alpha(self)
         return Plan(settings, task, self._goal, partial(EpochCallbacks, self), earlier)
 
     def _check_classes(self, y: np.ndarray, classes: Any) -> np.ndarray:
