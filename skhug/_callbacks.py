@@ -13,12 +13,7 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks: estimators have no s
         """Stand-in without methods."""
 
 
-__all__ = ["CallbackSupportMixin", "EpochCallbacks", "has_callbacks"]
-
-
-def has_callbacks(estimator: Any) -> bool:
-    """Whether somebody listens to an estimator's fit."""
-    return bool(getattr(estimator, "_skl_callbacks", ()))
+__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
 
 
 class EpochCallbacks:

@@ -145,11 +145,6 @@ NAMES: dict[str, dict[str, str]] = {
         "It is a parameter of the estimator, weight_decay.": "wd weight_decay",
         "Momentum is Nesterov's wherever it is above 0.": "nesterov dampening",
     },
-    "StackedSearchCV": {
-        "Stacks are trained in this process: GridSearchCV has n_jobs.": "n_jobs pre_dispatch",
-        "param_grid": "param_distributions params grid parameters",
-        "estimator": "model",
-    },
     "Learned": {"learning_rate": "lr proxy_lr", "attached": "detach detached attach"},
     "Checkpoint": {
         "folder": "path dir directory dirname dirpath file filename",

@@ -16,7 +16,6 @@ from sklearn.model_selection import GridSearchCV
 from skhug import MLP, Checkpoint
 from skhug._saving import archive as _archive
 from skhug._training import resuming as _resuming
-from skhug.model_selection import StackedSearchCV
 
 # --- when it is written --------------------------------------------------------------------
 
@@ -195,20 +194,19 @@ def test_a_damaged_checkpoint_is_left_aside_with_a_warning(tmp_path, damage):
     assert_same_fit(model, new("kernel").fit(X, y), X)
 
 
-def test_clones_of_a_search_do_not_collide_and_a_stack_leaves_them_alone(tmp_path):
+def test_clones_of_a_search_do_not_collide(tmp_path):
     X, y = rows()
     grid = {"learning_rate": [1e-3, 1e-2], "uniformity": ["mhe", "mhs"]}
-    for search in (GridSearchCV, StackedSearchCV):
-        plain = search(new("kernel"), grid, cv=2, error_score="raise").fit(X, y)
-        model = new("kernel", checkpoint=every_epoch(tmp_path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            kept = search(model, grid, cv=2, error_score="raise").fit(X, y)
-        assert kept.best_params_ == plain.best_params_
-        np.testing.assert_allclose(
-            kept.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], atol=1e-9
-        )
-        assert os.listdir(tmp_path) == []
+    plain = GridSearchCV(new("kernel"), grid, cv=2, error_score="raise").fit(X, y)
+    model = new("kernel", checkpoint=every_epoch(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    assert kept.best_params_ == plain.best_params_
+    np.testing.assert_allclose(
+        kept.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], atol=1e-9
+    )
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_search_cut_off_goes_on_with_the_fit_that_it_was_in(tmp_path, monkeypatch):
@@ -218,13 +216,13 @@ def test_a_search_cut_off_goes_on_with_the_fit_that_it_was_in(tmp_path, monkeypa
     with pytest.raises(Cut), cut_after(60):
         GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
     assert len(os.listdir(tmp_path)) == 1
-    loads, load = [], _resuming.Keeper.load
+    loads, load = [], _resuming.Keeper._load
 
     def spy(self):
         loads.append(load(self))
         return loads[-1]
 
-    monkeypatch.setattr(_resuming.Keeper, "load", spy)
+    monkeypatch.setattr(_resuming.Keeper, "_load", spy)
     GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
     assert sum(saved is not None for saved in loads) == 1
 

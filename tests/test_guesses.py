@@ -29,11 +29,10 @@ from skhug import (
     _guess_tables,
 )
 from skhug.augment import Affine, Compose, Cutout, HorizontalFlip, RandomCrop
-from skhug.model_selection import StackedSearchCV
 
 CONFIGURED = [
     *(MGD, MHE, MHS, MLP, SGD, AdamW, BalancedBatches, Checkpoint, ConvNet, HUGClassifier),
-    *(HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet, StackedSearchCV),
+    *(HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet),
     *(Affine, Compose, Cutout, HorizontalFlip, RandomCrop),
 ]
 
@@ -85,7 +84,6 @@ def test_a_guessed_parameter_gets_the_one_that_is_meant(Estimator, name, meant):
         (lambda: Checkpoint(path="x"), "Checkpoint has no .* Did you mean folder?"),
         (lambda: BalancedBatches(n_classes=1), "BalancedBatches has no .* Did you mean classes?"),
         (lambda: RandomCrop(paddings=1), "RandomCrop has no .* Did you mean padding?"),
-        (lambda: StackedSearchCV(HUGClassifier(), {}, n_jobs=2), "GridSearchCV has n_jobs"),
         (lambda: HUGClassifier("mlp", 8), r"only encoder, .* HUGClassifier\(..., verbose=...\)"),
     ],
 )
@@ -248,7 +246,7 @@ def test_explained_classes_keep_their_signature_and_clone(kind):
     parameters = inspect.signature(kind).parameters
     assert "self" not in parameters
     assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if kind.__name__ not in ("HUGLoss", "Pretrained", "StackedSearchCV", "Compose", "Checkpoint"):
+    if kind.__name__ not in ("HUGLoss", "Pretrained", "Compose", "Checkpoint"):
         assert clone(kind()).get_params().keys() >= parameters.keys()
 
 

@@ -279,6 +279,5 @@ TABLES: dict[str, Callable[[dict], list[Table]]] = {
     "metrics": _metrics,
     "mnist": _mnist,
     "retrieval": _retrieval,
-    "search": _times("seconds", "seconds"),
     "startup": _startup,
 }

@@ -18,9 +18,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.metaestimators import _safe_split as split_fold
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
 from skhug._data.sources import Source, open_rows
@@ -38,8 +36,6 @@ __all__ = [
     "encode_labels",
     "fit_context",
     "input_attributes_kept_on_error",
-    "select_fit_params",
-    "split_fold",
 ]
 
 # Kept as they come, uint8 since images are large; all else becomes the first of them.
