@@ -11,7 +11,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from skhug._callbacks import CallbackSupportMixin, EpochCallbacks
 from skhug._configured import Configured, explained, read_state
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
@@ -20,7 +19,6 @@ from skhug._data.validation import (
     check_rows,
     check_training_data,
     encode_labels,
-    fit_context,
     input_attributes_kept_on_error,
 )
 from skhug._defaults import resolve
@@ -36,6 +34,7 @@ from skhug._parameters import (
 from skhug._saving.models import save_model
 from skhug._saving.modules import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving.onnx import OnnxMixin
+from skhug._sklearn import CallbackSupportMixin, EpochCallbacks, fit_context
 from skhug._training.continuing import Earlier, pack_summary, running_summary, summary_of
 from skhug._training.fit import Goal, Plan, fit, hold_out
 from skhug._training.preflight import sound_blocks

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator
 
-from skhug._data.validation import HasMethods, Interval, StrOptions
 from skhug._device import PRECISIONS
+from skhug._sklearn import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.losses import MGD, MHE, MHS, Uniformity

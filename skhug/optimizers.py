@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from skhug._configured import Configured, explained
 from skhug._docs import public
+from skhug._torch import fused_adamw, fused_sgd
 
 __all__ = [
     "SCHEDULES",
@@ -153,7 +154,7 @@ class AdamW(Configured):
 
         A captured step brings the learning rate as a float32 tensor on the device.
         """
-        torch._fused_adamw_(
+        fused_adamw(
             [segment.values],
             [segment.gradients],
             [state["mean"]],
@@ -208,7 +209,7 @@ class SGD(Configured):
 
         A captured step brings the learning rate as a float32 tensor on the device.
         """
-        torch._fused_sgd_(
+        fused_sgd(
             [segment.values],
             [segment.gradients],
             [state["momentum"]] if self.momentum > 0 else [],

@@ -76,13 +76,25 @@ def test_pictures_take_any_estimator_and_so_import_metrics_at_most():
             assert wings <= {"metrics", "plotting", "ground"}, path
 
 
-def test_only_validation_imports_scikit_learns_private_api():
+def test_one_file_imports_scikit_learns_private_api():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
                 names = [*node.module.split("."), *(alias.name for alias in node.names)]
                 private = [name for name in names if name.startswith("_")]
-                assert not private or name_of(path) == "_data.validation", (path, private)
+                assert not private or name_of(path) == "_sklearn", (path, private)
+
+
+def test_one_file_reaches_torchs_private_names():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            dotted = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            names = dotted.split(".")
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
+                names = ["torch", *node.module.split("."), *(alias.name for alias in node.names)]
+            private = names[0] == "torch" and any(n[0] == "_" and n[:2] != "__" for n in names)
+            kernel = dotted.startswith("torch.ops.")
+            assert not (private or kernel) or name_of(path) == "_torch", (path, names)
 
 
 def run_python(code):

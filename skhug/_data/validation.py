@@ -1,4 +1,4 @@
-"""Checks of what users pass; the only importer of scikit-learn's private API."""
+"""Checks of what users pass."""
 
 from __future__ import annotations
 
@@ -8,33 +8,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import _fit_context as fit_context
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    InvalidParameterError,
-    Options,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
+from sklearn.utils.validation import validate_data
 
 from skhug._data.sources import Source, open_rows
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
+from skhug._sklearn import (
+    InvalidParameterError,
+    StrOptions,
+    check_sample_weight,
+    check_y,
+    validate_parameter_constraints,
+)
 
 __all__ = [
-    "HasMethods",
-    "Interval",
-    "Options",
-    "StrOptions",
     "check_parameters",
     "check_rows",
     "check_training_data",
     "encode_labels",
-    "fit_context",
     "input_attributes_kept_on_error",
 ]
 
@@ -118,7 +111,7 @@ def check_training_data(
     check_classification_targets(y)
     if sample_weight is None:
         return X, y, np.ones(len(X))
-    weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     # By a power of two, which is exact: sums of 1e308 overflow, and 1e-308 is 0 in float32.
     weight = np.ldexp(weight, -np.frexp(weight.max())[1])
     if not weight.any():
@@ -129,7 +122,7 @@ def check_training_data(
 def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarray:
     """Check a row and the labels, those that the source brings if there are no others."""
     validate_data(estimator, X[:1], reset=reset, **_KEPT)
-    y = _check_y(X.labels() if y is None else y, estimator=estimator)
+    y = check_y(X.labels() if y is None else y, estimator=estimator)
     check_consistent_length(X, y)
     return y
 

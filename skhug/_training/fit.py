@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from skhug._callbacks import EpochCallbacks
 from skhug._data.batches import Batches
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
 from skhug._device import seeded, tf32, threads_for, to_numpy
 from skhug._model.embedding import device_of, embed
+from skhug._sklearn import EpochCallbacks
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration

@@ -8,16 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skhug._torch import ACTIVATION_BACKWARD, normalize, normalize_backward
 from skhug.losses._within_class import pull_features, pull_rows
 
-# Activation: backward from (gradient, input, output). Forward is the module's own function.
-_BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    nn.ReLU: lambda g, x, out: torch.ops.aten.threshold_backward.default(g, out, 0),
-    nn.GELU: lambda g, x, out: torch.ops.aten.gelu_backward.default(g, x),
-    nn.SiLU: lambda g, x, out: torch.ops.aten.silu_backward.default(g, x),
-    nn.Tanh: lambda g, x, out: torch.ops.aten.tanh_backward.default(g, out),
-}
-_normalize_backward = torch.ops.aten._weight_norm_interface_backward.default
+# Beside the backward kernels, the modules' own functions.
 _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu,
     nn.GELU: nn.functional.gelu,
@@ -47,7 +41,7 @@ def find_kernel(objective: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor] | 
     plain = (
         len(linear) == len(activations) + 1
         and all(type(layer) is nn.Linear and layer.bias is not None for layer in linear)
-        and all(type(layer) in _BACKWARD for layer in activations)
+        and all(type(layer) in ACTIVATION_BACKWARD for layer in activations)
         and all(repr(layer) == repr(type(layer)()) for layer in activations)  # default options
         and not any(_has_hooks(layer) for layer in layers)
         and all(p.grad is not None for p in objective.encoder.body.parameters())
@@ -109,7 +103,7 @@ def perceptron_kernel(
     weights, biases, weight_gradients, bias_gradients = zip(*layers, strict=True)
     transposed = [weight.mT for weight in weights]
     forward = [_FORWARD[kind] for kind in activations]
-    backward = [_BACKWARD[kind] for kind in activations]
+    backward = [ACTIVATION_BACKWARD[kind] for kind in activations]
     depth = len(layers)
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
@@ -155,9 +149,8 @@ def sphere_pull(
 
     def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         length = raw.new_ones(len(raw), 1)
-        z, norm = torch._weight_norm_interface(raw, length, 0)
+        z, norm = normalize(raw, length)
         cost, push, _ = pull_rows(z, own, coef, measure)
-        g, _ = _normalize_backward(push, raw, length, norm, 0)
-        return cost, g
+        return cost, normalize_backward(push, raw, length, norm)
 
     return pull

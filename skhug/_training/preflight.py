@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.linalg import vecdot
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from skhug._data.prepare import Standardize
 from skhug._data.sources import Source
@@ -18,6 +17,7 @@ from skhug._device import to_tensor
 from skhug._model.embedding import device_of, embed_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import widened
+from skhug._torch import BatchNorm
 from skhug._training.objective import Objective
 from skhug._training.state import TrainingState
 from skhug.encoders._probing import evaluate
@@ -116,7 +116,7 @@ def preflight(state: TrainingState, X: np.ndarray | Source, least_rows: int) -> 
 
 def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
     """Whether no batch normalisation refuses a single row, which it takes if that is an image."""
-    if not any(isinstance(layer, _BatchNorm) for layer in body.modules()):
+    if not any(isinstance(layer, BatchNorm) for layer in body.modules()):
         return True
     try:
         with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skhug._unwrap import fitted_step
+from skhug._sklearn import fitted_step
 from skhug.metrics._class_statistics import Classwise
 from skhug.metrics._measures import MEASURES
 

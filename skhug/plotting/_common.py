@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skhug._unwrap import fitted_step
+from skhug._sklearn import fitted_step
 
 _EXTRA_OF = {"matplotlib": "plot", "plotly": "interactive"}
 

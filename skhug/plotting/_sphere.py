@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skhug._unwrap import fitted_step
+from skhug._sklearn import fitted_step
 from skhug.plotting._common import MARKERS, new_axes, optional
 from skhug.plotting._projection import View, globe, project, styled
 

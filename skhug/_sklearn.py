@@ -1,9 +1,22 @@
-"""The one place that knows scikit-learn's callbacks (scikit-learn >= 1.9)."""
+"""The one place that knows scikit-learn's private API: checks, callbacks, what wraps estimators."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _check_y as check_y
+from sklearn.utils.validation import check_is_fitted
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -13,7 +26,32 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks: estimators have no s
         """Stand-in without methods."""
 
 
-__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
+__all__ = [
+    "CallbackSupportMixin",
+    "EpochCallbacks",
+    "HasMethods",
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "check_sample_weight",
+    "check_y",
+    "fit_context",
+    "fitted_step",
+    "validate_parameter_constraints",
+]
+
+
+def fitted_step(estimator: Any) -> Any:
+    """Return the estimator inside searches and pipelines, after a check that it is fitted."""
+    check_is_fitted(estimator)
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator
 
 
 class EpochCallbacks:
