@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params as select_fit_params
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
+from skhug._data.columns import as_array
 from skhug._data.sources import Source, open_rows
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
@@ -108,7 +109,7 @@ def check_training_data(
     ValueError
         If X, y or the weights are not usable, with what to do.
     """
-    X = open_rows(X)
+    X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
     if not reset:
         _check_sample_shape(estimator, X)
     if isinstance(X, Source):
