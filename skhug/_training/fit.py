@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skhug._callbacks import EpochCallbacks
+from skhug._configured import plain
 from skhug._data.batches import Batches
 from skhug._data.placement import place_rows
 from skhug._data.rows import Rows, split_rows
@@ -91,7 +92,8 @@ def fit_rows(
     schedule: Callable[[float], float],
 ) -> dict[str, Any]:
     """Train as the estimator's parameters say; return the fitted attributes."""
-    request = FitRequest(estimator, task, continued, max_epochs, schedule)
+    estimator = plain(estimator)
+    request = FitRequest(estimator, task, continued, plain(max_epochs), schedule)
     fitted = trained_elsewhere.get()(request)
     warn_of_idle_alpha(estimator)
     if fitted is not None:
@@ -163,6 +165,7 @@ def fit_one_epoch(estimator: Any, task: Task, *, continued: bool) -> dict[str, A
 
     The learning rate stays constant: a schedule needs to know the end.
     """
+    estimator = plain(estimator)
     progress = getattr(estimator, "_progress", None)
     seed = draw_seed(estimator.random_state) if progress is None else progress["seed"] + 1
     request = FitRequest(estimator, task, continued, 1, SCHEDULES["constant"], known_end=False)
