@@ -231,8 +231,8 @@ def build_objective(
     loss = HUGLoss(
         expand("uniformity", uniformity), alpha, beta, attached=learned and proxies.attached
     )
-    parameter = next(encoder.parameters())
-    return Objective(encoder, points.to(parameter), loss, learned)
+    points = points.to(device_of(encoder), encoder.prepare.dtype)
+    return Objective(encoder, points, loss, learned)
 
 
 def step_flops(objective: Objective, batch_size: int) -> float:
@@ -261,8 +261,8 @@ def _repeated_weights(encoder: SphereEncoder) -> int:
         )
         for layer in layers
     ]
-    like = next(encoder.body.parameters())
-    row = torch.zeros(1, *encoder.prepare.output_shape(encoder.input_shape)).to(like)
+    shape = encoder.prepare.output_shape(encoder.input_shape)
+    row = torch.zeros(1, *shape, device=device_of(encoder), dtype=encoder.prepare.dtype)
     try:
         evaluate(encoder.body, row)
     finally:
