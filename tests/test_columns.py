@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from skhug import HUGClassifier, HUGEmbedder
 from skhug._data.columns import numeric_rows
+from skhug.model_selection import retrieval_scorer
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
@@ -247,3 +248,49 @@ def test_other_data_sets_are_told_what_to_return(data, message):
 
 def test_labels_of_ones_own_stand_beside_a_data_set_without_any():
     assert quick().fit(TensorDataset(torch.from_numpy(X)), y).n_features_in_ == 4
+
+
+LABELS = {
+    "column": y[:, None],
+    "data frame": pd.DataFrame({"y": y}),
+    "categories": pd.Series(y).astype("category"),
+    "text": np.array(["a", "b", "c"])[y],
+    "tensor": torch.from_numpy(y),
+    "half": torch.from_numpy(y).bfloat16(),
+    "column tensor": torch.from_numpy(y)[:, None],
+    "with gradient": torch.from_numpy(y).float().requires_grad_(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_labels_that_fit_takes_are_scored(Estimator, labels):
+    model = Estimator(max_epochs=1, random_state=0).fit(X, labels)
+    same = Estimator(max_epochs=1, random_state=0).fit(X, y)
+    assert model.score(X, labels) == same.score(X, y)
+    assert retrieval_scorer()(model, X, labels) == retrieval_scorer()(same, X, y)
+
+
+@pytest.mark.parametrize(
+    "weight", [2.0, torch.ones(150, requires_grad=True)], ids=["one", "tensor"]
+)
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_weights_that_fit_takes_are_scored(Estimator, weight, recwarn):
+    model = Estimator(max_epochs=1, random_state=0).fit(X, y, sample_weight=weight)
+    scorer = retrieval_scorer()
+    assert scorer(model, X, y, sample_weight=weight) == pytest.approx(scorer(model, X, y))
+    if Estimator is HUGEmbedder:  # accuracy_score takes no single weight
+        assert model.score(X, y, weight) == pytest.approx(model.score(X, y))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_a_data_set_that_was_fitted_is_scored_with_its_labels(Estimator):
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    model = Estimator(max_epochs=1, random_state=0).fit(data)
+    assert model.score(data) == model.score(X, y)
+    assert retrieval_scorer()(model, data) == retrieval_scorer()(model, X, y)
+    for call in (lambda: model.score(X), lambda: retrieval_scorer()(model, X)):
+        with pytest.raises(ValueError, match="y is None, and only a torch data set"):
+            call()

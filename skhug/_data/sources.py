@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skhug._data.columns import as_array, numeric_rows
 
-__all__ = ["RowView", "Source", "is_large", "open_rows", "take"]
+__all__ = ["RowView", "Source", "is_large", "labels_of", "open_rows", "take"]
 
 # Rows of more bytes are not copied as a whole on the CPU; those of fewer are simply loaded.
 RESIDENT_BYTES = 1 << 28
@@ -48,6 +48,21 @@ def open_rows(X: Any) -> Any:
         return numeric_rows(X)
     source = _LazyRows(X)
     return source if is_large(source.nbytes) else np.asarray(X[:])
+
+
+def labels_of(X: Any, y: Any) -> Any:
+    """Return y, or where it is None the labels that a torch data set brings.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if y is not None:
+        return y
+    if isinstance(X, (Dataset, Source)):
+        return open_rows(X).labels()
+    raise ValueError("y is None, and only a torch data set of (x, y) brings labels: pass y.")
 
 
 def take(X: Any, index: np.ndarray) -> Any:
