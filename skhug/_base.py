@@ -150,7 +150,9 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or images
-            Finite numbers. Memory maps and other arrays that load when indexed (HDF5, Zarr) of
+            Finite numbers. Tensors are taken from any device, in half precision as float32. In
+            a data frame a column of vectors of one length counts as so many columns; text,
+            categories and times are refused by the column's name. Memory maps and other arrays that load when indexed (HDF5, Zarr) of
             more than 256 MiB, and any ``torch.utils.data.Dataset`` of (x, y), are read batch by
             batch in every epoch and never loaded as a whole.
         y : array-like of shape (n_samples,), optional
@@ -255,7 +257,10 @@ class _BaseHUG(
         X_val = open_rows(X_val)
         if X_val is None or (y_val is None and not isinstance(X_val, Source)):
             raise ValueError("Pass both X_val and y_val, or neither.")
-        X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
+        try:
+            X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
+        except ValueError as error:
+            raise ValueError(f"Of X_val and y_val: {error}") from error
         return Rows(X, self._encode_validation_labels(y, classes), weight)
 
     # --- what the estimators differ in -----------------------------------------------------
@@ -265,6 +270,12 @@ class _BaseHUG(
         return {}
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        unseen = np.setdiff1d(y, classes)
+        if len(unseen):
+            raise ValueError(
+                f"y_val has labels that are none of y, {unseen[:5].tolist()!r}: a classifier is "
+                "validated on the classes that it learns. Leave those rows out of X_val and y_val."
+            )
         return encode_labels(y, classes)
 
     def _check_scorable(self, y: np.ndarray) -> None:

@@ -130,7 +130,12 @@ class Source:
         """
         rows = np.asarray(self._read(key), dtype=self.dtype)
         if not _all_finite(rows):
-            raise ValueError("Input X contains NaN or infinity: clean or impute the rows first.")
+            row = int(np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))[0])
+            row = np.arange(len(self))[key][row]
+            raise ValueError(
+                f"Input X contains NaN or infinity, first seen in row {row}: clean or impute the "
+                "rows first."
+            )
         return rows
 
     def labels(self) -> np.ndarray:

@@ -110,6 +110,7 @@ def check_training_data(
         If X, y or the weights are not usable, with what to do.
     """
     X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
+    _check_labels(y)
     if not reset:
         _check_sample_shape(estimator, X)
     if isinstance(X, Source):
@@ -137,6 +138,18 @@ def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarr
     y = _check_y(X.labels() if y is None else y, estimator=estimator)
     check_consistent_length(X, y)
     return y
+
+
+def _check_labels(y: Any) -> None:
+    """Refuse labels that scikit-learn's checks would answer without a cure."""
+    shape = getattr(y, "shape", ())
+    if len(shape) > 1 and shape[1] != 1:
+        raise ValueError(
+            f"y should be a 1d array, got an array of shape {tuple(shape)} instead: pass one label "
+            "a row, of one-hot rows y.argmax(axis=1)."
+        )
+    if len(shape) == 1 and str(getattr(y, "dtype", "")) == "object":
+        check_one_kind(np.asarray(y), "y")
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
