@@ -152,9 +152,10 @@ class _BaseHUG(
         X : array-like of shape (n_samples, n_features) or images
             Finite numbers. Tensors are taken from any device, in half precision as float32. In
             a data frame a column of vectors of one length counts as so many columns; text,
-            categories and times are refused by the column's name. Memory maps and other arrays that load when indexed (HDF5, Zarr) of
-            more than 256 MiB, and any ``torch.utils.data.Dataset`` of (x, y), are read batch by
-            batch in every epoch and never loaded as a whole.
+            categories and times are refused by the column's name. Memory maps and other arrays
+            that load when indexed (HDF5, Zarr) of more than 256 MiB, and any
+            ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
+            never loaded as a whole.
         y : array-like of shape (n_samples,), optional
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
@@ -180,8 +181,9 @@ class _BaseHUG(
             X, y, weight = check_training_data(self, X, y, sample_weight, reset=True)
             classes, codes = np.unique(y, return_inverse=True)
             if len(classes) < 2:
+                (only,) = classes.tolist()
                 raise ValueError(
-                    f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
+                    f"y has 1 class ({only!r}): HUG separates classes, pass at least 2."
                 )
             rows = Rows(X, codes, weight).weighted()
             validation = self._check_validation(X_val, y_val, classes)

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from skhug import HUGClassifier
 from skhug.augment import Augmentation
 from skhug.encoders import Encoder, Pretrained
+from skhug.losses import gram_logdet, hyperspherical_energy, separation
 from skhug.metrics import recall_at_k
 
 X, y = load_iris(return_X_y=True)
@@ -80,3 +81,8 @@ def test_errors_of_validation_rows_name_them():
         ValueError, match=r"y_val has labels that are none of y, \[5\].*Leave those"
     ):
         model.fit(X, y, X_val=X, y_val=np.where(y == 2, 5, y))
+
+
+def test_points_of_whole_numbers_are_points():
+    for measure in (hyperspherical_energy, gram_logdet, separation):
+        assert torch.equal(measure(torch.eye(3).long()), measure(torch.eye(3)))
