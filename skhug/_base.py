@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from skhug._configured import Configured, explained, read_state
+from skhug._configured import Configured, explained, plain, read_state
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
 from skhug._data.validation import (
@@ -158,9 +158,12 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or images
-            Finite numbers. Memory maps and other arrays that load when indexed (HDF5, Zarr) of
-            more than 256 MiB, and any ``torch.utils.data.Dataset`` of (x, y), are read batch by
-            batch in every epoch and never loaded as a whole.
+            Finite numbers. Tensors are taken from any device, in half precision as float32. In
+            a data frame a column of vectors of one length counts as so many columns; text,
+            categories and times are refused by the column's name. Memory maps and other arrays
+            that load when indexed (HDF5, Zarr) of more than 256 MiB, and any
+            ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
+            never loaded as a whole.
         y : array-like of shape (n_samples,), optional
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
@@ -186,8 +189,9 @@ class _BaseHUG(
             X, y, weight = check_training_data(self, X, y, sample_weight, reset=True)
             classes, codes = np.unique(y, return_inverse=True)
             if len(classes) < 2:
+                (only,) = classes.tolist()
                 raise ValueError(
-                    f"y has 1 class ({classes[0]!r}): HUG separates classes, pass at least 2."
+                    f"y has 1 class ({only!r}): HUG separates classes, pass at least 2."
                 )
             rows = Rows(X, codes, weight).weighted()
             task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
@@ -256,7 +260,7 @@ class _BaseHUG(
             splits = self.early_stopping and task.validation is None
             drawn = [draw_seed(self.random_state) for _ in range(1 + splits)]
             keeper.seeds = keeper.seeds or drawn
-            fraction = self.validation_fraction if splits else None
+            fraction = plain(self.validation_fraction) if splits else None
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
             plan = self._plan(task, earlier, keeper.seeds[-1])
             warn_of_idle_alpha(self)
@@ -318,7 +322,10 @@ class _BaseHUG(
         X_val = open_rows(X_val)
         if X_val is None or (y_val is None and not isinstance(X_val, Source)):
             raise ValueError("Pass both X_val and y_val, or neither.")
-        X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
+        try:
+            X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
+        except ValueError as error:
+            raise ValueError(f"Of X_val and y_val: {error}") from error
         return Rows(X, self._encode_validation_labels(y, classes), weight)
 
     # --- what the estimators differ in -----------------------------------------------------
@@ -326,6 +333,12 @@ class _BaseHUG(
     _goal: ClassVar[Goal]
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        unseen = np.setdiff1d(y, classes)
+        if len(unseen):
+            raise ValueError(
+                f"y_val has labels that are none of y, {unseen[:5].tolist()!r}: a classifier is "
+                "validated on the classes that it learns. Leave those rows out of X_val and y_val."
+            )
         return encode_labels(y, classes)
 
     # --- use ------------------------------------------------------------------------------

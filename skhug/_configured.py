@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from skhug._guesses import advice_on_name
 from skhug._version import __version__
 
-__all__ = ["PICKLE_FORMAT", "Configured", "explained", "read_state"]
+__all__ = ["PICKLE_FORMAT", "Configured", "explained", "plain", "read_state"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -105,6 +107,30 @@ class Configured(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(read_state(self, state))
+
+
+def plain(value: Any) -> Any:
+    """Return a value with Python's numbers for NumPy's scalars, nested ones too.
+
+    Arithmetic with those stays in their precision, and overflows: ``100 * np.int8(100)``. What
+    holds none is returned as it is; else a copy, since parameters are the user's.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (list, tuple):
+        items = [plain(item) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else type(value)(items)
+    if type(value) is dict:  # its keys may be labels
+        return {key: plain(item) for key, item in value.items()}
+    if not isinstance(value, Configured):
+        return value
+    own = value.get_params(deep=False)
+    changed = {name: new for name, old in own.items() if (new := plain(old)) is not old}
+    if changed:
+        value = copy.copy(value)
+        value.__dict__.update(changed)
+    return value
 
 
 def read_state(

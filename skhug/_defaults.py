@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
+from skhug._configured import plain
 from skhug._data.batches import batch_bounds
 from skhug._data.image_layout import Layout
 from skhug._data.rows import Rows
@@ -103,7 +104,7 @@ def resolve(
     TypeError, ValueError
         If a parameter does not suit the rows.
     """
-    e = estimator
+    e = plain(estimator)
     check_instances(e.get_params(deep=False))
     device = resolve_device(e.device)
     dtype = fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device)

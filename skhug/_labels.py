@@ -14,6 +14,13 @@ def _kind_of(label: Any) -> str:
     return "strings" if isinstance(label, str) else f"of type {type(label).__name__}"
 
 
+def _is_gap(label: Any) -> bool:
+    """Whether it is None, NaN, or the missing value of pandas."""
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, (float, np.floating)) and bool(np.isnan(label))
+
+
 def check_one_kind(labels: Any, name: str) -> None:
     """Refuse labels that cannot be sorted, such as numbers and strings.
 
@@ -24,6 +31,11 @@ def check_one_kind(labels: Any, name: str) -> None:
     """
     if isinstance(labels, np.ndarray) and labels.dtype != object:
         return
+    if len({type(label) for label in labels}) > 1 and any(map(_is_gap, labels)):
+        raise ValueError(
+            f"{name} have gaps, such as None or NaN: leave these rows out, or give them a label "
+            "of their own."
+        )
     kinds = {_kind_of(label) for label in {type(label): label for label in labels}.values()}
     if len(kinds) > 1:
         raise ValueError(

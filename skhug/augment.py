@@ -68,7 +68,10 @@ class Augmentation(Configured):
         return self._augment(X, generator)
 
     def _augment(self, X: Tensor, generator: torch.Generator) -> Tensor:
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no _augment(X, generator), which returns the changed "
+            "images: define it, or pass augment= a plain function of the two."
+        )
 
 
 class RandomCrop(Augmentation):

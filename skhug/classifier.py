@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._base import _BaseHUG
+from skhug._data.columns import as_array
 from skhug._data.rows import Rows, Task
+from skhug._data.sources import labels_of
 from skhug._data.validation import check_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
@@ -229,6 +231,26 @@ default="optimal"
 
     _fitted_names = (*_BaseHUG._fitted_names, *(f"{name}_" for name in Falloff._fields))
     _goal = _Classification()
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on rows with labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with the features seen in fit.
+        y : array-like of shape (n_samples,), optional
+            Their labels; a torch data set of (x, y) brings its own.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        accuracy : float
+            Share of the rows whose class is predicted.
+        """
+        y, sample_weight = as_array(labels_of(X, y)), as_array(sample_weight)
+        return super().score(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the cosines to the proxies.

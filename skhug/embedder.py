@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skhug._base import _BaseHUG
 from skhug._data.rows import Rows, Task
+from skhug._data.sources import labels_of
 from skhug._docs import public
 from skhug._training.objective import Objective
 from skhug.metrics import mean_average_precision_at_r
@@ -213,15 +214,16 @@ default="optimal"
 
     _goal = _Retrieval()
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; each is a query against all the others.
-        y : array-like of shape (n_samples,)
-            Their labels, of any classes. Rows without another of their class are left out.
+        y : array-like of shape (n_samples,), optional
+            Their labels, of any classes. Rows without another of their class are left out. A
+            torch data set of (x, y) brings its own.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the queries.
 
@@ -230,6 +232,7 @@ default="optimal"
         score : float
             Between 0 and 1 (Musgrave et al. 2020).
         """
+        y = labels_of(X, y)
         return mean_average_precision_at_r(self.transform(X), y, sample_weight=sample_weight)
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ class BalancedBatches(Configured):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name}={value!r}: pass a whole number, at least 1.")
-        return BalancedOrder(y, self.classes, self.samples)
+        return BalancedOrder(y, int(self.classes), int(self.samples))
 
 
 class BalancedOrder:

@@ -1,6 +1,7 @@
 """What both estimators do in fit, partial_fit and transform."""
 
 import functools
+import pickle
 import re
 import signal
 import threading
@@ -257,6 +258,35 @@ def test_frozen_parameters_stay(Estimator, iris):
     assert not torch.equal(body[2].weight.float(), module[2].weight)
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [torch.nn.Identity(), torch.nn.Flatten(), torch.nn.Linear(4, 3).requires_grad_(False)],
+    ids=["identity", "flatten", "frozen"],
+)
+def test_proxies_alone_are_trained_where_the_encoder_has_nothing_to_train(
+    Estimator, iris, encoder, tmp_path
+):
+    X, y = iris
+    parameters = {"encoder": encoder, "proxies": "learned", "random_state": 0}
+    model = quick(Estimator, **parameters, warm_start=True, checkpoint=tmp_path).fit(X, y)
+    before = model.proxies_
+    if len(list(encoder.parameters())) == 0:
+        unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+        np.testing.assert_allclose(model.transform(X), unit, rtol=1e-6)
+    assert not np.allclose(model.fit(X, y).proxies_, before)
+    copied = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(copied.transform(X), model.transform(X))
+    quick(Estimator, **parameters).partial_fit(X, y).partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"nothing to train.*Set proxies='learned'"):
+        quick(Estimator, encoder=encoder).fit(X, y)
+
+
+def test_images_may_be_flattened_alone(Estimator):
+    images = np.random.default_rng(0).random((40, 4, 4)).astype(np.float32)
+    model = quick(Estimator, encoder=torch.nn.Flatten(), proxies="learned")
+    assert model.fit(images, np.arange(40) % 2).transform(images).shape == (40, 16)
+
+
 def test_fixed_proxies_stay_and_learned_ones_move(Estimator, iris):
     given = simplex(3, 2).numpy()[::-1].copy()
     np.testing.assert_allclose(quick(Estimator, proxies=given).fit(*iris).proxies_, given)
@@ -335,7 +365,7 @@ def test_an_embedder_validates_on_classes_never_seen(digits):
     seen = y < 6
     embedder = quick(HUGEmbedder).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
     assert embedder.history_[-1]["validation_score"] == embedder.score(X[~seen], y[~seen])
-    with pytest.raises(ValueError, match="none of the model's 6 classes"):
+    with pytest.raises(ValueError, match="y_val has labels that are none of y"):
         quick(HUGClassifier).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
 
 

@@ -1,10 +1,21 @@
 """The loss against the authors' formula written as loops, its gradients and its edge cases."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 from torch.nn.functional import normalize
 
-from skhug.losses import MGD, MHE, MHS, HUGLoss, class_mean_coefficients, within_class_energy
+from skhug import HUGClassifier
+from skhug.losses import (
+    MGD,
+    MHE,
+    MHS,
+    HUGLoss,
+    Uniformity,
+    class_mean_coefficients,
+    within_class_energy,
+)
 
 MEASURES = [MHE(), MHE(s=0, s_within=-1), MHE(s=1, s_within=-4), MHS(), MGD()]
 WITH_REPULSION = [type(m)(repulsion=0.7) for m in (MHE(), MHS(), MGD())]
@@ -158,3 +169,93 @@ def test_wrong_shapes_are_named():
         HUGLoss()(z, y[:5], w)
     with pytest.raises(ValueError, match=r"pass a number below 0"):
         within_class_energy(z, y, w, s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (torch.zeros(6), TypeError, r"dtype torch.float32: pass an integer .* labels\.long\(\)"),
+        (torch.zeros(6, dtype=torch.bool), TypeError, "dtype torch.bool"),
+        (torch.eye(3).repeat(2, 1), TypeError, "dtype torch.float32"),
+        (np.zeros(6, dtype=int), TypeError, "labels are a ndarray"),
+        (torch.arange(6) % 3 + 1, ValueError, "from 1 to 3, and there are 3 classes: number them"),
+        (torch.arange(6) % 3 - 1, ValueError, "from -1 to 1, and there are 3 classes"),
+    ],
+)
+def test_labels_that_are_no_class_are_explained(labels, error, message):
+    z, w = torch.randn(6, 4), torch.randn(3, 4)
+    for call in (
+        lambda: HUGLoss()(z, labels, w),
+        lambda: within_class_energy(z, labels, w),
+        lambda: class_mean_coefficients(labels, n_classes=3),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_labels_of_any_integer_are_taken(dtype):
+    z, w, labels = torch.randn(6, 4), torch.randn(3, 4), torch.arange(6) % 3
+    assert torch.equal(HUGLoss()(z, labels.to(dtype), w).loss, HUGLoss()(z, labels, w).loss)
+
+
+def test_wrong_dtypes_and_weights_are_named():
+    z, w, labels = torch.randn(6, 4), torch.randn(3, 4), torch.arange(6) % 3
+    with pytest.raises(TypeError, match=r"embeddings are of torch\.int64"):
+        HUGLoss()(z.long(), labels, w)
+    with pytest.raises(TypeError, match="proxies are of ndarray"):
+        HUGLoss()(z, labels, w.numpy())
+    with pytest.raises(ValueError, match=r"sample_weight is torch.Size\(\[4\]\)"):
+        HUGLoss()(z, labels, w, torch.ones(4))
+    for wrong in ("mhe", MHE):
+        with pytest.raises(TypeError, match=r"is no measure: pass MHE\(\)"):
+            HUGLoss(wrong)
+
+
+def test_the_range_of_labels_is_not_looked_at_beyond_the_cpu():
+    # "meta" holds no numbers: to look at them would fail, as it would wait on a GPU.
+    z, w = torch.empty(6, 4, device="meta"), torch.empty(3, 4, device="meta")
+    labels = torch.empty(6, dtype=torch.int64, device="meta")
+    assert HUGLoss()(z, labels, w).loss.is_meta
+
+
+class Bare(Uniformity):
+    def between(self, proxies):
+        w = torch.nn.functional.normalize(proxies)
+        return (w @ w.T).mean()
+
+
+class Repelling(Bare):
+    repulsion = 0.1
+
+
+class Silent(Uniformity):
+    pass
+
+
+class Many(Uniformity):
+    def between(self, proxies):
+        return proxies.sum(0)
+
+
+class Cut(Bare):
+    def between(self, proxies):
+        return super().between(proxies.detach())
+
+
+@pytest.mark.parametrize("proxies", ["optimal", "learned"])
+def test_a_measure_of_ones_own_needs_between_alone(proxies):
+    X, y = load_iris(return_X_y=True)
+    train = {"proxies": proxies, "max_epochs": 2, "random_state": 0}
+    for own in (Bare(), Repelling()):
+        model = HUGClassifier(uniformity=own, **train).fit(X, y)
+        assert np.isfinite(model.loss_)
+    with pytest.raises(NotImplementedError, match=r"Silent has no between\(proxies\).*define it"):
+        HUGClassifier(uniformity=Silent(), **train).fit(X, y)
+    with pytest.raises(ValueError, match=r"Many.between returned shape \(2,\): return a scalar"):
+        HUGClassifier(uniformity=Many(), **train).fit(X, y)
+
+
+def test_a_measure_without_a_gradient_is_told_so():
+    with pytest.raises(ValueError, match=r"Cut\.between has no gradient"):
+        Cut().between_gradient(torch.eye(3))

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-__all__ = ["RowView", "Source", "is_large", "open_rows", "take"]
+from skhug._data.columns import as_array, numeric_rows
+
+__all__ = ["RowView", "Source", "is_large", "labels_of", "open_rows", "take"]
 
 # Rows of more bytes are not copied as a whole on the CPU; those of fewer are simply loaded.
 RESIDENT_BYTES = 1 << 28
@@ -23,11 +25,12 @@ def is_large(n_bytes: int) -> bool:
 
 
 def open_rows(X: Any) -> Any:
-    """Return a :class:`Source` for what is read in blocks, and anything else as it is.
+    """Return a :class:`Source` for what is read in blocks, and numbers for anything else.
 
     Memory maps and other array-likes that load when indexed (HDF5, Zarr) become a source if they
     are large, and an array if they are not. A torch data set is always a source: its items may
-    differ from epoch to epoch.
+    differ from epoch to epoch. Of what lies in memory see
+    :func:`~skhug._data.columns.numeric_rows`.
     """
     if isinstance(X, Source):
         return X
@@ -39,11 +42,27 @@ def open_rows(X: Any) -> Any:
     if isinstance(X, Dataset):
         return _DatasetRows(X)
     if isinstance(X, np.ndarray):
-        return _ArrayRows(X) if isinstance(X, np.memmap) and is_large(X.nbytes) else X
+        is_source = isinstance(X, np.memmap) and is_large(X.nbytes)
+        return _ArrayRows(X) if is_source else numeric_rows(X)
     if not _loads_when_indexed(X):
-        return X
+        return numeric_rows(X)
     source = _LazyRows(X)
     return source if is_large(source.nbytes) else np.asarray(X[:])
+
+
+def labels_of(X: Any, y: Any) -> Any:
+    """Return y, or where it is None the labels that a torch data set brings.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if y is not None:
+        return y
+    if isinstance(X, (Dataset, Source)):
+        return open_rows(X).labels()
+    raise ValueError("y is None, and only a torch data set of (x, y) brings labels: pass y.")
 
 
 def take(X: Any, index: np.ndarray) -> Any:
@@ -111,7 +130,12 @@ class Source:
         """
         rows = np.asarray(self._read(key), dtype=self.dtype)
         if not _all_finite(rows):
-            raise ValueError("Input X contains NaN or infinity: clean or impute the rows first.")
+            row = int(np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))[0])
+            row = np.arange(len(self))[key][row]
+            raise ValueError(
+                f"Input X contains NaN or infinity, first seen in row {row}: clean or impute the "
+                "rows first."
+            )
         return rows
 
     def labels(self) -> np.ndarray:
@@ -167,18 +191,21 @@ class _DatasetRows(Source):
     """Rows of a torch data set whose items are x or (x, y)."""
 
     def __init__(self, dataset: Any) -> None:
-        if not hasattr(dataset, "__len__") or len(dataset) == 0:
-            raise ValueError(
-                f"{type(dataset).__name__} has no length, or no items: pass a data set with "
-                "__len__ and __getitem__."
-            )
+        self._name = type(dataset).__name__
+        _check_length(dataset, self._name)
         first = self._features(dataset[0])
+        if first.dtype.kind not in "biufc" or first.ndim == 0:
+            raise ValueError(
+                "Items of a data set are x or (x, y), x an array or tensor of numbers, and "
+                f"{_what_instead(dataset[0], self._name)}: pass a data set whose __getitem__ "
+                "returns (x, y), in this order."
+            )
         super().__init__((len(dataset), *first.shape), first.dtype)
         self._dataset = dataset
 
     @staticmethod
     def _features(item: Any) -> np.ndarray:
-        return np.asarray(item[0] if isinstance(item, (tuple, list)) else item)
+        return np.asarray(as_array(_first_part(item)))
 
     def _read(self, key: slice | np.ndarray) -> Any:
         index = range(*key.indices(len(self))) if isinstance(key, slice) else key.tolist()
@@ -193,9 +220,43 @@ class _DatasetRows(Source):
 
     def labels(self) -> np.ndarray:
         """Read every item once for its label."""
-        if not isinstance(self._dataset[0], (tuple, list)):
-            raise ValueError("y is None, and the data set's items are no (x, y): pass y.")
-        return np.array([np.asarray(self._dataset[i][1]) for i in range(len(self))])
+        first = self._dataset[0]
+        if not isinstance(first, (tuple, list)) or len(first) < 2:
+            raise ValueError(
+                f"y is None, and {self._name} has no labels, its items are no (x, y): pass y, or "
+                "a data set of (x, y)."
+            )
+        label = np.asarray(as_array(first[1]))
+        if label.ndim or first[1] is None:
+            what = f"of shape {label.shape}" if label.ndim else "None"
+            raise ValueError(
+                f"The labels of {self._name} are {what}: a label is one number or text. Pass y, "
+                "one a row."
+            )
+        return np.array([np.asarray(as_array(self._dataset[i][1])) for i in range(len(self))])
+
+
+def _first_part(item: Any) -> Any:
+    return item[0] if isinstance(item, (tuple, list)) and len(item) else item
+
+
+def _check_length(dataset: Any, name: str) -> None:
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"{name} has no length or no order, and fit draws rows in an order of its own: pass a "
+            "data set with __len__ and __getitem__, or the parts one by one to partial_fit."
+        )
+    if len(dataset) == 0:
+        raise ValueError(f"{name} has no items: pass a data set with some.")
+
+
+def _what_instead(item: Any, name: str) -> str:
+    """Say what a data set's item is where it should begin with numbers."""
+    x = _first_part(item)
+    if isinstance(x, dict):
+        return f"those of {name} are dicts with the keys {', '.join(map(repr, list(x)[:6]))}"
+    fields = f", the first of {', '.join(item._fields)}" if hasattr(item, "_fields") else ""
+    return f"those of {name} begin with one of type {type(x).__name__}{fields}"
 
 
 class RowView(Source):

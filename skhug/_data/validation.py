@@ -12,6 +12,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skhug._data.columns import as_array
 from skhug._data.sources import Source, open_rows
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
@@ -97,7 +98,8 @@ def check_training_data(
     ValueError
         If X, y or the weights are not usable, with what to do.
     """
-    X = open_rows(X)
+    X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
+    _check_labels(y)
     if not reset:
         _check_sample_shape(estimator, X)
     if isinstance(X, Source):
@@ -125,6 +127,18 @@ def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarr
     y = check_y(X.labels() if y is None else y, estimator=estimator)
     check_consistent_length(X, y)
     return y
+
+
+def _check_labels(y: Any) -> None:
+    """Refuse labels that scikit-learn's checks would answer without a cure."""
+    shape = getattr(y, "shape", ())
+    if len(shape) > 1 and shape[1] != 1:
+        raise ValueError(
+            f"y should be a 1d array, got an array of shape {tuple(shape)} instead: pass one label "
+            "a row, of one-hot rows y.argmax(axis=1)."
+        )
+    if len(shape) == 1 and str(getattr(y, "dtype", "")) == "object":
+        check_one_kind(np.asarray(y), "y")
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

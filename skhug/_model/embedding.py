@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from skhug._model.sphere_encoder import SphereEncoder
 
 
 def device_of(encoder: SphereEncoder) -> torch.device:
-    """Device that a module's parameters are on."""
-    return next(encoder.parameters()).device
+    """Device that a module's numbers are on; one that has none computes on the CPU."""
+    numbers = chain(encoder.parameters(), encoder.buffers())
+    return next(numbers, torch.empty(0)).device
 
 
 def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:

@@ -54,7 +54,9 @@ def build_objective(settings: Settings, task: Task, earlier: Earlier | None = No
         settings.beta,
         attached=learned and settings.proxies.attached,
     )
-    objective = Objective(encoder, points.to(next(encoder.parameters())), loss, learned)
+    objective = Objective(
+        encoder, points.to(device_of(encoder), encoder.prepare.dtype), loss, learned
+    )
     objective.train_through(_training_body(settings, objective))
     return objective
 

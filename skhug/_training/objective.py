@@ -117,7 +117,8 @@ class Objective(nn.Module):
             self.encoder.softness,
             attached=loss.attached and self.proxies.requires_grad,
         )
-        raw.backward(loss.beta * within.features.to(raw.dtype))
+        if raw.requires_grad:  # else there is nothing to train but the proxies
+            raw.backward(loss.beta * within.features.to(raw.dtype))
         if within.proxies is not None:
             self.proxies.grad.add_(within.proxies, alpha=loss.beta)
         return within.value

@@ -95,6 +95,12 @@ class TrainingState:
         ]
         parameters.append((objective.proxies, proxy_learning_rate, 0.0))
         segments = flatten(parameters)
+        if not segments:
+            raise ValueError(
+                "There is nothing to train: the encoder has no weights, or all are frozen, and "
+                "the proxies are fixed. Set proxies='learned', or pass an encoder with weights to "
+                "train, for instance Pretrained(module), which adds a last layer."
+            )
         objective.bind(segments)
         generator = torch.Generator().manual_seed(seed)
         return cls(objective, segments, make_stepper(optimizer, segments), generator)

@@ -57,7 +57,10 @@ class Encoder(Configured):
 
         Images come as (channels, height, width), however they lie in X.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no build(input_shape, n_components), which returns a "
+            "torch.nn.Module: define it."
+        )
 
     def softness_for(self, input_shape: tuple[int, ...]) -> float:
         """Return the softness of training for such an input, as in :class:`MLP`; here 0."""

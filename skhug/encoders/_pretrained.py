@@ -79,7 +79,10 @@ class Pretrained(Encoder):
             If it cannot take such input or returns anything but a row for each sample.
         """
         if not isinstance(self.module, nn.Module):
-            raise TypeError(f"Pretrained takes a torch.nn.Module, not {self.module!r}.")
+            raise TypeError(
+                f"Pretrained takes a torch.nn.Module, not {self.module!r}: pass a module with "
+                "its weights, such as Pretrained(resnet18(weights='DEFAULT')) of torchvision."
+            )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(
                 f"learning_rate={self.learning_rate!r}: pass a number above 0, or frozen=True."

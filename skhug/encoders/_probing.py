@@ -15,13 +15,16 @@ def output_width(body: nn.Module, rows: Tensor) -> int:
     except Exception as error:
         raise ValueError(
             f"the encoder failed on rows of shape {tuple(rows.shape)} and dtype {rows.dtype}: "
-            f"{error}"
+            f"{error}. It must take such a batch: size its first layer by them, or pass a "
+            "function (input_shape, n_components) -> module that does."
         ) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(rows):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        is_tensor = isinstance(output, Tensor)
+        shape = tuple(output.shape) if is_tensor else f"a {type(output).__name__}"
+        end = "end it with nn.Flatten() or a pooling" if is_tensor else "let it return that tensor"
         raise ValueError(
             f"the encoder returned {shape} for {len(rows)} rows: it must return one row of "
-            "n_components numbers for each."
+            f"n_components numbers for each, a tensor of two axes. Wrap the module and {end}."
         )
     return output.shape[1]
 

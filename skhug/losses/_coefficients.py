@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["class_mean_coefficients", "epoch_coefficients"]
+__all__ = ["as_indices", "class_mean_coefficients", "epoch_coefficients"]
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def class_mean_coefficients(
@@ -34,6 +36,11 @@ def class_mean_coefficients(
         in the dtype of ``sample_weight`` (float32 without). Cost and memory do not depend on
         the number of classes, and nothing waits for the device.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``labels`` are no integers; on the CPU, if one is none of ``n_classes``.
+
     Examples
     --------
     >>> import torch
@@ -41,6 +48,7 @@ def class_mean_coefficients(
     >>> class_mean_coefficients(torch.tensor([0, 0, 7]))
     tensor([0.2500, 0.2500, 0.5000])
     """
+    labels = as_indices(labels, "labels", n_classes)
     if sample_weight is None:
         sample_weight = torch.ones(labels.shape, device=labels.device)
     totals = _class_totals(labels, sample_weight, n_classes)
@@ -48,6 +56,36 @@ def class_mean_coefficients(
     # The rows' shares of a class that is present add up to 1.
     coef = share / share.sum().clamp_min_(torch.finfo(share.dtype).tiny)
     return coef if class_weight is None else coef * class_weight[labels]
+
+
+def as_indices(labels: Tensor, name: str, n_classes: int | None) -> Tensor:
+    """Return integers as int64; those on the CPU are known to be below ``n_classes``.
+
+    On an accelerator their range is left to torch, whose kernels assert it: to look would wait
+    for the device in every batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no integers, or one is none of the classes.
+    """
+    kind = getattr(labels, "dtype", None)
+    if not isinstance(labels, Tensor) or kind not in _INTEGERS:
+        what = f"of dtype {kind}" if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
+        raise TypeError(
+            f"{name} are {what}: pass an integer tensor with the index of each row's class, for "
+            "instance labels.long()."
+        )
+    looks = labels.device.type == "cpu" and labels.numel() and not torch.compiler.is_compiling()
+    if looks and n_classes is not None:
+        low, high = (int(end) for end in labels.aminmax())
+        if low < 0 or high >= n_classes:
+            raise ValueError(
+                f"{name} are from {low} to {high}, and there are {n_classes} classes: number them "
+                f"from 0 to {n_classes - 1}, for instance by torch.unique(labels, "
+                "return_inverse=True)[1], or leave rows without a class out."
+            )
+    return labels.long()
 
 
 def _class_totals(labels: Tensor, weight: Tensor, n_classes: int | None) -> Tensor:

@@ -149,6 +149,9 @@ def gram_logdet(points: Tensor, eps: float = 1.0) -> Tensor:
 
 
 def _check_points(points: Tensor) -> Tensor:
+    points = torch.as_tensor(points)
+    if not points.is_floating_point():
+        points = points.float()
     if points.ndim != 2 or len(points) < 2:
         raise ValueError(
             f"points has shape {tuple(points.shape)}: pass (n_points, n_components), n_points >= 2."

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skhug._configured import explained
+from skhug._configured import explained, plain
 from skhug._sphere import widened
-from skhug.losses._coefficients import class_mean_coefficients
+from skhug.losses._coefficients import as_indices, class_mean_coefficients
 from skhug.losses._measures import MHE, Uniformity
 from skhug.losses._within_class import WithinSum, within_sum
 
@@ -49,8 +49,8 @@ def within_class_energy(
 
     Raises
     ------
-    ValueError
-        If ``s`` is not negative.
+    TypeError, ValueError
+        If ``s`` is not negative, or as :class:`HUGLoss` raises.
 
     References
     ----------
@@ -63,7 +63,7 @@ def within_class_energy(
     >>> within_class_energy(torch.eye(2), torch.tensor([1, 0]), torch.eye(2), s=-2)
     tensor(2.)
     """
-    _check_shapes(embeddings, labels, proxies)
+    labels = _checked(embeddings, labels, proxies, sample_weight)
     coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
     embeddings, proxies = _widened(embeddings, proxies)
     return HUGLoss(MHE(s_within=s)).within(embeddings, proxies, labels, coef)
@@ -134,10 +134,15 @@ class HUGLoss(nn.Module):
         attached: bool = True,
     ) -> None:
         super().__init__()
-        self.uniformity = MHE() if uniformity is None else uniformity
+        self.uniformity = MHE() if uniformity is None else plain(uniformity)
+        if not isinstance(self.uniformity, Uniformity):
+            raise TypeError(
+                f"uniformity={uniformity!r} is no measure: pass MHE(), MHS(), MGD() or an object "
+                "of a subclass of skhug.losses.Uniformity."
+            )
         self.uniformity.check()
-        self.alpha = alpha
-        self.beta = beta
+        self.alpha = plain(alpha)
+        self.beta = plain(beta)
         self.attached = attached
 
     def forward(
@@ -154,7 +159,8 @@ class HUGLoss(nn.Module):
         embeddings : Tensor of shape (batch, n_components)
             Normalised here; bfloat16 and float16 are computed in float32.
         labels : Tensor of shape (batch,)
-            Rows of ``proxies``, int64.
+            Rows of ``proxies``, integers. On the CPU their range is checked; on a GPU torch's
+            kernels assert it, since to look would wait for the device in every batch.
         proxies : Tensor of shape (n_classes, n_components)
             Normalised here.
         sample_weight : Tensor of shape (batch,), optional
@@ -167,10 +173,10 @@ class HUGLoss(nn.Module):
 
         Raises
         ------
-        ValueError
-            If the shapes do not fit one another.
+        TypeError, ValueError
+            If the shapes do not fit one another, or a dtype or a label is none to compute with.
         """
-        _check_shapes(embeddings, labels, proxies)
+        labels = _checked(embeddings, labels, proxies, sample_weight)
         coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
         embeddings, proxies = _widened(embeddings, proxies)
         return self.terms(embeddings, proxies, labels, coef)
@@ -274,14 +280,31 @@ def _coefficients(
     return class_mean_coefficients(labels, sample_weight.to(dtype), n_classes=n_classes)
 
 
-def _check_shapes(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> None:
+def _checked(
+    embeddings: Tensor, labels: Tensor, proxies: Tensor, sample_weight: Tensor | None
+) -> Tensor:
+    """Return the labels as indices, once all fit one another; nothing waits for the device."""
+    for name, points in (("embeddings", embeddings), ("proxies", proxies)):
+        if not isinstance(points, Tensor) or not points.is_floating_point():
+            kind = points.dtype if isinstance(points, Tensor) else type(points).__name__
+            raise TypeError(f"{name} are of {kind}: pass a tensor of floating-point numbers.")
     if embeddings.ndim != 2 or proxies.ndim != 2 or embeddings.shape[1] != proxies.shape[1]:
         raise ValueError(
             f"embeddings {tuple(embeddings.shape)} and proxies {tuple(proxies.shape)} must be "
             "(batch, n_components) and (n_classes, n_components) with the same n_components."
         )
+    labels = as_indices(labels, "labels", len(proxies))
     if labels.shape != embeddings.shape[:1]:
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}: pass one integer for each of the "
             f"{len(embeddings)} embeddings."
         )
+    if sample_weight is None:
+        return labels
+    if not isinstance(sample_weight, Tensor) or sample_weight.shape != labels.shape:
+        what = getattr(sample_weight, "shape", type(sample_weight).__name__)
+        raise ValueError(
+            f"sample_weight is {what}: pass a tensor of one number for each of the "
+            f"{len(embeddings)} embeddings."
+        )
+    return labels

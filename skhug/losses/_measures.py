@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,9 +52,16 @@ def _subset(points: Tensor, most: int) -> Tensor:
 class Uniformity(Configured):
     """Base of the measures: what all of them do with the samples.
 
-    A measure has ``between(proxies)`` and ``pull(squared)``: the cost of a row at a squared
-    distance from its proxy, with the derivative in that squared distance. Parameters follow
-    scikit-learn: ``get_params``, ``set_params``, clonable, searched as ``uniformity__s_within``.
+    A measure of your own needs ``between(proxies)`` alone: a scalar tensor, differentiable, lower
+    where the proxies are more uniform. What else there is has a default:
+
+    - ``pull(squared)``: the cost of a row at a squared distance from its proxy, and the derivative
+      in that squared distance. By default ``distance^-s_within``.
+    - ``s_within``, the exponent of that, below 0: -2, unless the measure has such a parameter.
+    - ``repulsion`` and ``repulsion_scale``: 0 and 10; see :class:`MHE`.
+
+    Parameters follow scikit-learn: ``get_params``, ``set_params``, clonable, searched as
+    ``uniformity__s_within``.
 
     Examples
     --------
@@ -70,11 +78,17 @@ class Uniformity(Configured):
     tensor(0.2500)
     """
 
-    repulsion: float = 0.0  # of measures that have no such parameter
+    # Of measures that have no such parameters.
+    s_within: float = -2.0
+    repulsion: float = 0.0
+    repulsion_scale: float = 10.0
 
     def between(self, proxies: Tensor) -> Tensor:
         """Return what the classes' proxies pay for being close; lower is more uniform."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no between(proxies), which returns a scalar tensor, lower "
+            "where the proxies are more uniform: define it."
+        )
 
     def between_gradient(self, proxies: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``between`` and its gradient in the proxies, without a trace in autograd.
@@ -92,6 +106,12 @@ class Uniformity(Configured):
         with torch.enable_grad():
             leaf = proxies.detach().requires_grad_()
             value = self.between(leaf)
+        self._check_between(value)
+        if not value.requires_grad:
+            raise ValueError(
+                f"{type(self).__name__}.between has no gradient: compute it from the proxies by "
+                "torch's functions, without detach() or item()."
+            )
         (gradient,) = torch.autograd.grad(value, leaf)
         return value.detach(), gradient
 
@@ -119,7 +139,17 @@ class Uniformity(Configured):
         >>> MHE().between_fixed(torch.eye(3))
         tensor(1.)
         """
-        return self.between(_subset(proxies, _EXACT_POINTS))
+        value = self.between(_subset(proxies, _EXACT_POINTS))
+        self._check_between(value)
+        return value
+
+    def _check_between(self, value: Any) -> None:
+        if not isinstance(value, Tensor) or value.ndim:
+            what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(
+                f"{type(self).__name__}.between returned {what}: return a scalar tensor, for "
+                "instance the mean."
+            )
 
     def check(self) -> None:
         """Raise a ValueError for a parameter out of its range."""

@@ -57,6 +57,8 @@ def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
         if isinstance(labels, (list, tuple)):  # NumPy would turn [1, "a"] into strings
             check_one_kind(labels, name)
         labels = np.asarray(labels)
+    if tuple(labels.shape) == (n, 1):  # a data frame of one column
+        labels = labels[:, 0]
     if tuple(labels.shape) != (n,):
         raise ValueError(
             f"{name} has shape {tuple(labels.shape)}: pass one label for each of {n} rows."
@@ -75,7 +77,9 @@ def as_weights(sample_weight: Any, n: int, device: torch.device) -> Tensor:
         return torch.ones(n, dtype=dtype, device=device)
     if not isinstance(sample_weight, Tensor):
         sample_weight = np.array(sample_weight, dtype=np.float64)
-    weight = torch.as_tensor(sample_weight, dtype=dtype, device=device)
+    weight = torch.as_tensor(sample_weight, dtype=dtype, device=device).detach()
+    if weight.ndim == 0:  # as scikit-learn takes it
+        weight = weight.expand(n)
     if weight.shape != (n,) or not ((weight >= 0) & weight.isfinite()).all():
         raise ValueError(f"sample_weight must be {n} non-negative numbers, one for each query.")
     largest = weight.max()

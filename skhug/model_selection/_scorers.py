@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from skhug._data.sources import labels_of
 from skhug.metrics._neighbours import Search
 from skhug.metrics._retrieval import MEASURES, retrieval_values
 
@@ -77,10 +78,11 @@ class RetrievalScorer:
         self.distance = distance
 
     def __call__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
+        self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
     ) -> float | dict[str, float]:
         """Score a fitted estimator; higher is better."""
         names = (self.metric,) if isinstance(self.metric, str) else self.metric
+        y = labels_of(X, y)
         search = Search(
             estimator.transform(X), y, metric=self.distance, sample_weight=sample_weight
         )
