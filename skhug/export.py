@@ -112,7 +112,7 @@ def pipeline_to_onnx(pipeline: Any, X: Any, path: Any) -> None:
     model, why = _converted(pipeline, X, columns, None)
     if model is None and any(column.kind not in ("float32", "str") for column in columns):
         # onnxruntime lacks some operators for other dtypes, and skl2onnx mixes them up.
-        model, _ = _converted(pipeline, X, columns, "float32")
+        model, why = _converted(pipeline, X, columns, "float32")
     if model is None:
         raise why
     write_graph(model, path)

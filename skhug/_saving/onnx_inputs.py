@@ -125,27 +125,23 @@ def _inner(column: Column, numbers: str | None) -> str:
 
 
 def put_in_front(model: Any, columns: list[Column], numbers: str | None) -> None:
-    """Make a graph take the columns as they were passed: cast the numbers, and name the gaps."""
+    """Make a graph take the columns as they were passed: their names, dtypes and gaps."""
     onnx = import_optional("onnx")
     graph, helper, front = model.graph, onnx.helper, []
-    inputs = {put.name: put for put in graph.input}
-    for column in columns:
-        name, inner = column.name, f"{column.name}_as_converted"
-        if name not in inputs:
-            continue
+    for column, put in zip(columns, graph.input, strict=True):
+        name, converted = column.name, put.name  # skl2onnx puts _ for what is no letter
+        inner, wanted = f"{converted}_as_converted", _inner(column, numbers)
+        put.name = name
         if column.gap is not None:
             front += _gaps_named(helper, name, inner, column.gap)
-        elif _inner(column, numbers) != column.kind:
-            to, of = (
-                helper.np_dtype_to_tensor_dtype(np.dtype(k))
-                for k in (_inner(column, numbers), column.kind)
-            )
-            inputs[name].type.tensor_type.elem_type = of
+        elif wanted != column.kind:
+            to, of = (helper.np_dtype_to_tensor_dtype(np.dtype(k)) for k in (wanted, column.kind))
+            put.type.tensor_type.elem_type = of
             front.append(helper.make_node("Cast", [name], [inner], to=to))
         else:
-            continue
+            inner = name
         for node in graph.node:
-            node.input[:] = [inner if taken == name else taken for taken in node.input]
+            node.input[:] = [inner if taken == converted else taken for taken in node.input]
     nodes = [*front, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
