@@ -195,6 +195,8 @@ default="optimal"
         Mean loss of the last epoch.
     input_shape_ : tuple of int
         Shape of a sample in fit, ``X.shape[1:]``.
+    input_dtype_ : str
+        What they were computed from, "float64", "float32" or "uint8"; ``to_onnx`` takes it.
     n_features_in_ : int
         Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)

@@ -18,7 +18,15 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 NUMBER = re.compile(r"-?\d+\.\d+")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)|src=\"([^\"]+)\"")
 # Of the extra "test", or tried by hand; scikit-learn has callbacks from 1.9 on.
-OPTIONAL = {"mlflow", "pandas", "pytorch_metric_learning", "shap", "sklearn.callback", "skorch"}
+OPTIONAL = {
+    "mlflow",
+    "onnxruntime",
+    "pandas",
+    "pytorch_metric_learning",
+    "shap",
+    "sklearn.callback",
+    "skorch",
+}
 # What a page may show with other decimals than another machine prints.
 TOLERANCE = 0.03
 

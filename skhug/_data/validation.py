@@ -108,6 +108,7 @@ def check_training_data(
         X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
     if reset:
         estimator.input_shape_ = X.shape[1:]
+        estimator.input_dtype_ = X.dtype.name
     y = column_or_1d(y, warn=True)
     check_one_kind(y, "y")
     check_classification_targets(y)
@@ -168,7 +169,7 @@ def input_attributes_kept_on_error(estimator: Any) -> Iterator[None]:
     Validation stores the new data's names and shape before training; a fit that fails then
     must not leave them beside the old weights.
     """
-    names = ("n_features_in_", "feature_names_in_", "input_shape_")
+    names = ("n_features_in_", "feature_names_in_", "input_shape_", "input_dtype_")
     before = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
     try:
         yield

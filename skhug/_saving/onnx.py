@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,13 @@ from torch import Tensor, nn
 from skhug._model.calibration import Falloff, log_probabilities
 from skhug._model.nearest import decision
 from skhug._model.sphere_encoder import SphereEncoder
+from skhug._saving.onnx_check import (
+    TOLERANCE,
+    disagreement,
+    import_optional,
+    runtime_outputs,
+    write_graph,
+)
 
 __all__ = [
     "INPUT_DTYPES",
@@ -27,14 +32,17 @@ __all__ = [
     "OnnxMixin",
     "ServedClassifier",
     "ServedEmbedder",
-    "import_optional",
+    "check_opset",
     "onnx_graph",
     "onnx_labels",
-    "write_graph",
 ]
 
 # What torch's exporter writes without converting.
 OPSET = 20
+# What it writes, converting or not, and onnxruntime loads.
+_OPSETS = range(18, 24)
+# Rows that a graph is tried on where none are passed.
+_DRAWN_ROWS = 64
 # What rows may come in: the dtypes that the estimators compute on as they are.
 INPUT_DTYPES = {"float32": torch.float32, "float64": torch.float64, "uint8": torch.uint8}
 # Kinds of labels that ONNX has, and the NumPy dtype that stands for each.
@@ -124,14 +132,21 @@ def onnx_labels(classes: np.ndarray) -> np.ndarray:
     return classes.astype(_LABELS[kind])
 
 
-def import_optional(name: str) -> Any:
-    """Import a package of the extra ``onnx``; where it is missing, say how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"Exporting to ONNX needs {name}: pip install 'skhug[onnx]'. Importing it said: {error}"
-        ) from error
+def check_opset(target: Any) -> int:
+    """Return the version of ONNX's operators, given as skl2onnx's ``target_opset``.
+
+    Raises
+    ------
+    ValueError
+        If torch's exporter cannot write it.
+    """
+    opset = target.get("", OPSET) if isinstance(target, dict) else target
+    if opset not in _OPSETS:
+        raise ValueError(
+            f"target_opset={opset}: the encoder is written in an opset from {_OPSETS[0]} to "
+            f"{_OPSETS[-1]}: pass one of these, such as {OPSET}."
+        )
+    return opset
 
 
 def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
@@ -153,8 +168,10 @@ def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
     ImportError
         If the extra ``onnx`` is not installed.
     ValueError
-        If rows have another dtype, or the encoder does what ONNX cannot express.
+        If rows have another dtype, the opset cannot be written, or the encoder does what ONNX
+        cannot express.
     """
+    opset = check_opset(opset)
     onnx = import_optional("onnx")
     import_optional("onnxscript")
     name = str(np.dtype(dtype))
@@ -217,31 +234,41 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def write_graph(model: Any, path: Any) -> None:
-    """Write a graph to one file, which replaces what was there only when it is complete."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
-    import_optional("onnx").save(model, partial)
-    partial.replace(path)
+def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
+    """Return rows about the centre of those in fit, as far as the model knows it."""
+    normal = np.random.default_rng(0).standard_normal((_DRAWN_ROWS, *served.input_shape))
+    known = {name: np.asarray(v, "f8") for name, v in served.prepare.named_buffers()}
+    if "centre" in known:
+        live = known["inverse_scale"] != 0
+        normal *= np.where(live, 1 / np.where(live, known["inverse_scale"], 1), 0)
+        normal += known["centre"]
+    elif "mean" in known:
+        normal = known["mean"].mean() + normal / known["inverse_std"].mean()
+    if np.dtype(dtype) == np.uint8:
+        normal = normal.clip(0, 255)
+    return normal.astype(dtype)
 
 
 class OnnxMixin:
     """What makes a fitted estimator write itself as a graph."""
 
-    def to_onnx(self, path: Any, *, dtype: Any = None) -> None:
+    def to_onnx(self, path: Any, X: Any = None, *, dtype: Any = None) -> None:
         """Write the fitted model as an ONNX graph, input normalisation included.
 
         The graph takes ``X`` of shape (batch, n_features), or images of the shape seen in fit,
         for any batch. It gives ``embedding`` (batch, n_components); a classifier's also gives
         ``label``, ``probabilities`` (batch, n_classes) and ``decision``, as ``predict``,
-        ``predict_proba`` and ``decision_function`` do. Outputs are float32.
+        ``predict_proba`` and ``decision_function`` do. Outputs are float32. The graph is run by
+        onnxruntime and compared with the estimator before it is written.
 
         Parameters
         ----------
         path : str or Path
             File to write.
+        X : array-like of shape (n_samples, n_features), optional
+            Some rows to compare on; without, rows are drawn about the mean of those in fit.
         dtype : {"float32", "float64", "uint8"}, optional
-            What rows come in; by default that of ``proxies_``.
+            What rows come in; by default what they came in in fit.
 
         Raises
         ------
@@ -250,7 +277,8 @@ class OnnxMixin:
         TypeError
             If the labels are of a kind that ONNX does not have.
         ValueError
-            If a module of your own does what ONNX cannot express.
+            If a module of your own does what ONNX cannot express, or the graph computes something
+            else than the estimator. What was at the path stays.
 
         See Also
         --------
@@ -275,7 +303,18 @@ class OnnxMixin:
         ... )  # doctest: +SKIP
         """
         check_is_fitted(self)
-        write_graph(onnx_graph(self._served(), dtype or self.proxies_.dtype), path)
+        served = self._served()
+        # Models of files that an earlier version wrote do not know.
+        dtype = dtype or getattr(self, "input_dtype_", self.proxies_.dtype)
+        model = onnx_graph(served, dtype)
+        rows = _drawn(served, dtype) if X is None else np.asarray(X).astype(dtype)
+        differs = disagreement(self, rows, runtime_outputs(model, {"X": rows}))
+        if differs:
+            raise ValueError(
+                f"The graph computes something else than the estimator, by more than {TOLERANCE}: "
+                f"{differs}. No file was written."
+            )
+        write_graph(model, path)
 
     def _served(self) -> ServedEmbedder:
         """Return the module that an exported graph computes."""
