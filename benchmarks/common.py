@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
+from _internals import Standardize, centre_and_scale
 from scipy import stats
 from torch import nn
 
 from skhug import MLP
-from skhug._data.feature_scale import centre_and_scale
-from skhug._data.prepare import Standardize
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 RESULTS = Path(__file__).parent / "results"

@@ -74,7 +74,7 @@ def test_energy_is_close_to_what_a_search_finds(n, d):
 def test_optimal_proxies_of_many_classes_are_the_code():
     n = 4000
     assert torch.equal(optimal_proxies(n, 40, random_state=3), spherical_code(n, 40, 3))
-    separated = optimal_proxies(n, 40, by_separation=True, random_state=3)
+    separated = optimal_proxies(n, 40, criterion="separation", random_state=3)
     assert torch.equal(separated, spherical_code(n, 40, 3))
 
 

@@ -85,14 +85,14 @@ def test_threads_get_the_same_points(searches):
     assert all(torch.equal(points, found[0]) for points in found)
 
 
-@pytest.mark.parametrize("by_separation", [False, True])
+@pytest.mark.parametrize("criterion", ["energy", "separation"])
 @pytest.mark.parametrize(("n", "d"), [(200, 64), (400, 128), (1000, 128), (1900, 128)])
-def test_a_search_spends_no_more_than_its_budget(monkeypatch, by_separation, n, d):
+def test_a_search_spends_no_more_than_its_budget(monkeypatch, criterion, n, d):
     spent = []
     monkeypatch.setattr(
         _minimised, "_lbfgs", lambda _, start, evaluations: spent.append(evaluations) or start
     )
-    optimal_proxies(n, d, by_separation=by_separation)
+    optimal_proxies(n, d, criterion=criterion)
     # Value and gradient of all pairs; the least number of evaluations may pass the budget.
     assert 4 * n**2 * d * sum(spent) <= 1e11
 

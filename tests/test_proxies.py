@@ -86,8 +86,14 @@ def test_orthogonal_simplices_have_the_least_energy_that_is_found(n, d):
 
 
 def test_separation_criterion_takes_vertices_of_the_cross_polytope():
-    points = optimal_proxies(7, 4, by_separation=True)
+    points = optimal_proxies(7, 4, criterion="separation")
     assert off_diagonal(points).max() == 0
+
+
+@pytest.mark.parametrize("size", [(7, 4), (9, 4), (3, 2)])
+def test_an_unknown_criterion_names_those_that_there_are(size):
+    with pytest.raises(ValueError, match="criterion='distance': pass 'energy' or 'separation'"):
+        optimal_proxies(*size, criterion="distance")
 
 
 def test_one_component_holds_two_points_that_classes_share_in_turn():

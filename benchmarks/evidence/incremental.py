@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from _internals import build_encoder, default_batch_size
 from common import mean_and_error, show
 
 from evidence import losses
@@ -22,8 +23,6 @@ from evidence.data import Split, Task
 from evidence.harness import Contender, Final, Lab, Setting, Table, as_json, in_words, publish
 from evidence.models import Budget, Model
 from skhug import MHE, MLP, HUGClassifier, Learned
-from skhug._parameters import default_batch_size
-from skhug._training.build import build_encoder
 from skhug.optimizers import AdamW, flatten, make_stepper
 
 CLASSES_A_STEP = 2
@@ -77,10 +76,8 @@ def train_peer(
     torch.manual_seed(seed)
     criterion = loss(n_classes, budget.n_components, torch.ones(n_classes), **own)
     first = next(steps(y, n_classes, replay, seed))
-    network = build_encoder(
-        budget.encoder, criterion.width, n_classes, X[first], np.ones(len(first), np.float32),
-        torch.device("cpu"), torch.float32,
-    )  # fmt: skip
+    weight = np.ones(len(first), np.float32)
+    network = build_encoder(budget.encoder, criterion.width, X[first], weight)
     decay = AdamW.default_weight_decay
     segments = flatten(
         [(p, learning_rate, decay if p.ndim > 1 else 0.0) for p in network.body.parameters()]

@@ -11,16 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from _internals import (
+    Batches,
+    Rows,
+    build_encoder,
+    default_batch_size,
+    default_max_epochs,
+    draw_seed,
+    place_rows,
+    split_rows,
+)
 from sklearn.base import clone
 from torch import Tensor, nn
 
 from skhug import HUGClassifier
-from skhug._data.batches import Batches
-from skhug._data.placement import place_rows
-from skhug._data.rows import Rows, split_rows
-from skhug._device import draw_seed
-from skhug._parameters import default_batch_size, default_max_epochs
-from skhug._training.build import build_encoder
 from skhug.encoders import Encoder
 from skhug.optimizers import SCHEDULES, AdamW, flatten, make_stepper
 
@@ -158,10 +162,7 @@ def train_peer(
     counts = torch.bincount(torch.from_numpy(rows.y), minlength=n_classes).float()
     criterion = loss(n_classes, budget.n_components, counts, **own)
     torch.manual_seed(seed)  # the weights do not depend on what the loss has drawn
-    network = build_encoder(
-        budget.encoder, criterion.width, n_classes, rows.X, rows.weight,
-        torch.device("cpu"), torch.float32,
-    )  # fmt: skip
+    network = build_encoder(budget.encoder, criterion.width, rows.X, rows.weight)
     model = Model(network.prepare, network.body, criterion.scores)
     batches = _batches(network, budget, rows, n_classes)
     epochs = default_max_epochs(len(batches)) if budget.epochs == "auto" else budget.epochs

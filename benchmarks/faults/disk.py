@@ -22,8 +22,11 @@ from typing import Any
 import numpy as np
 
 from skhug import MLP, Checkpoint, HUGClassifier
-from skhug._saving.fingerprint import fingerprint
-from skhug._saving.modules import full_state
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from _internals import fingerprint, full_state
+from common import write
 
 # A checkpoint of the model below has 330 kB.
 MOUNTS = {
@@ -109,12 +112,9 @@ def main() -> None:
         print(json.dumps(inside(arguments.inside)))
         return
     results = {name: on_mount(options) for name, options in MOUNTS.items()}
-    text = json.dumps(results, indent=1)
-    print(text)
+    print(json.dumps(results, indent=1))
     if arguments.write:
-        folder = Path(__file__).parent / "results"
-        folder.mkdir(exist_ok=True)
-        (folder / "disk.json").write_text(text + "\n")
+        write("disk", results)
 
 
 if __name__ == "__main__":

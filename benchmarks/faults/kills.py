@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,9 +35,11 @@ from skhug import (
     Learned,
     augment,
 )
-from skhug._saving import archive as _archive
-from skhug._saving.fingerprint import fingerprint
-from skhug._saving.modules import full_state
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from _internals import archive, fingerprint, full_state
+from common import write
 
 # A disk that takes its time: what is killed is often inside a write.
 SYNC_SECONDS = 0.02
@@ -115,17 +118,17 @@ def digest(model: Any) -> str:
 def fit(case: str, folder: str | None, out: str) -> None:
     """Fit, in a process of its own, and leave the digest of what was fitted."""
     torch.set_num_threads(1)
-    sync = _archive._sync
+    sync = archive._sync
 
     def slow_sync(descriptor: int) -> None:
         time.sleep(SYNC_SECONDS)
         sync(descriptor)
 
-    _archive._sync = slow_sync
+    archive._sync = slow_sync
     Estimator, parameters, data = CASES[case]
     checkpoint = None if folder is None else Checkpoint(folder, every_seconds=0)
     model = Estimator(max_epochs=EPOCHS, random_state=0, checkpoint=checkpoint, **parameters)
-    _archive.replace_file(Path(out), digest(model.fit(*data())).encode())
+    archive.replace_file(Path(out), digest(model.fit(*data())).encode())
 
 
 def temporary_files(folder: Path) -> int:
@@ -206,12 +209,10 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     cases = CASES if arguments.case is None else [arguments.case]
-    text = json.dumps({case: Trial(case, rng).run(arguments.kills) for case in cases}, indent=1)
-    print(text)
+    results = {case: Trial(case, rng).run(arguments.kills) for case in cases}
+    print(json.dumps(results, indent=1))
     if arguments.write:
-        folder = Path(__file__).parent / "results"
-        folder.mkdir(exist_ok=True)
-        (folder / "kills.json").write_text(text + "\n")
+        write("kills", results)
 
 
 if __name__ == "__main__":

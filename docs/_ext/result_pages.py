@@ -75,7 +75,8 @@ def _fragment(name: str) -> str:
 
 def _described(script: str) -> tuple[str, str]:
     """Return a benchmark's method and its command, from its docstring."""
-    text = ast.get_docstring(ast.parse((BENCHMARKS / f"{script}.py").read_text())) or ""
+    path = next(BENCHMARKS.glob(f"*/{script}.py"))
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
     commands = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     prose = [line for line in text.splitlines() if not line.startswith("    ")]
     method = re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).replace("``", "`").strip()
@@ -110,7 +111,7 @@ def _question(name: str) -> str:
     script = BENCHMARKS / "evidence" / f"{question}.py"
     if script.exists():
         command = f"python benchmarks/evidence --data DIR --only {question}"
-        parts.insert(1, _described(f"evidence/{question}")[0])
+        parts.insert(1, _described(question)[0])
         parts.append(f"```bash\n{command}{' --quick' * name.endswith('_quick')}\n```")
     return "\n\n".join(parts)
 
@@ -138,7 +139,7 @@ def _others() -> str:
 
 def _other(name: str) -> str:
     parts = [f"### {name.replace('_', ' ').capitalize()}", _read_json(RESULTS / f"{name}.json")]
-    if (BENCHMARKS / f"{name}.py").exists():
+    if any(BENCHMARKS.glob(f"*/{name}.py")):
         method, command = _described(name)
         parts = [parts[0], method, parts[1], f"```bash\n{command}\n```"]
     return "\n\n".join(part for part in parts if part)

@@ -122,11 +122,9 @@ def initial_proxies(
     proxies, uniformity, seed = settings.proxies, settings.uniformity, settings.seed
     n_components = encoder.n_components
     if isinstance(proxies, Optimal):
-        by_separation = isinstance(uniformity, MHS)
+        criterion = "separation" if isinstance(uniformity, MHS) else "energy"
         s = uniformity.s if isinstance(uniformity, MHE) else 2.0
-        points = optimal_proxies(
-            n_classes, n_components, s, by_separation=by_separation, random_state=seed
-        )
+        points = optimal_proxies(n_classes, n_components, s, criterion=criterion, random_state=seed)
         return place_classes(points, encoder, rows, seed)
     if isinstance(proxies, Learned):
         return random_proxies(n_classes, n_components, random_state=seed)

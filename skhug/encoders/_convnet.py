@@ -30,7 +30,7 @@ class ConvNet(Encoder):
     readout : {"flatten", "average"}, default="flatten"
         What the linear layer takes: every pixel that remains, or each channel's average over
         them. Few pools and the average make embeddings that carry over to unseen classes better
-        (``benchmarks/retrieval.py``), at the price of larger feature maps.
+        (``benchmarks/evidence/retrieval.py``), at the price of larger feature maps.
     standardize : bool or (mean, std), default=True
         Whether the estimator normalises each channel with the training data's mean and standard
         deviation, stored with the model; or what to normalise by, in the units of X.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from numbers import Integral
 
@@ -68,7 +69,7 @@ def optimal_proxies(
     n_components: int,
     s: float = 2.0,
     *,
-    by_separation: bool = False,
+    criterion: str = "energy",
     random_state: RandomState = None,
 ) -> Tensor:
     """Return the best known arrangement of class proxies.
@@ -81,8 +82,8 @@ def optimal_proxies(
         At least 1. With 1 there are two points on the sphere, which the classes share in turn.
     s : float, default=2.0
         Exponent of the energy to minimise where there is no closed form.
-    by_separation : bool, default=False
-        Whether the smallest distance counts in place of the energy.
+    criterion : {"energy", "separation"}, default="energy"
+        What is best: the least energy, or the largest smallest distance.
     random_state : int, RandomState or None
         Of the search, where there is one.
 
@@ -97,6 +98,11 @@ def optimal_proxies(
         above 5e8 (2,000 classes in 128 components) it is the :func:`spherical_code`, whose
         energy is within a thousandth of what a search finds and whose largest cosine is smaller;
         for the separation above 3.5e7.
+
+    Raises
+    ------
+    ValueError
+        If a size or the criterion is none of these.
 
     Notes
     -----
@@ -116,6 +122,8 @@ def optimal_proxies(
     torch.Size([8, 4])
     """
     _check_size(n_classes, n_components)
+    if criterion not in _SEARCHES:
+        raise ValueError(f"criterion={criterion!r}: pass {' or '.join(map(repr, _SEARCHES))}.")
     if n_components == 1:
         return torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(n_classes)[:n_classes, None]
     if n_classes <= n_components + 1:
@@ -125,19 +133,24 @@ def optimal_proxies(
     if n_classes < 2 * n_components:
         return orthogonal_simplices(n_classes, n_components)
     if isinstance(random_state, Integral) and 8 * n_classes * n_components <= _KEPT_BYTES:
-        return _kept_search(n_classes, n_components, s, by_separation, random_state).clone()
-    return _search(n_classes, n_components, s, by_separation, random_state)
+        return _kept_search(n_classes, n_components, s, criterion, random_state).clone()
+    return _search(n_classes, n_components, s, criterion, random_state)
 
 
 def _search(
-    n_points: int, n_components: int, s: float, by_separation: bool, random_state: RandomState
+    n_points: int, n_components: int, s: float, criterion: str, random_state: RandomState
 ) -> Tensor:
     """Arrange points for which there is no closed form."""
-    stages = len(_TEMPERATURES) if by_separation else 1
+    stages, search = _SEARCHES[criterion]
     if n_points**2 * n_components > _LARGE / stages:
         return spherical_code(n_points, n_components, random_state)
-    if by_separation:
-        return maximal_separation(n_points, n_components, random_state=random_state)
+    return search(n_points, n_components, s, random_state)
+
+
+def _of_least_energy(
+    n_points: int, n_components: int, s: float, random_state: RandomState
+) -> Tensor:
+    """Arrange points by their energy, and of near ties by their separation."""
     points = minimal_energy(n_points, n_components, s, random_state=random_state)
     apart = _separate(points, 0.1, _evaluations(1, n_points, n_components))
     least = hyperspherical_energy(points, s)
@@ -145,6 +158,19 @@ def _search(
         return apart
     return points
 
+
+def _of_largest_separation(
+    n_points: int, n_components: int, s: float, random_state: RandomState
+) -> Tensor:
+    """Arrange points by their smallest distance, whatever the energy's exponent."""
+    return maximal_separation(n_points, n_components, random_state=random_state)
+
+
+# Criterion to how many searches' evaluations it needs, and the search.
+_SEARCHES: dict[str, tuple[int, Callable[..., Tensor]]] = {
+    "energy": (1, _of_least_energy),
+    "separation": (len(_TEMPERATURES), _of_largest_separation),
+}
 
 # Holds no lock of Python's, so that a child forked amid a search in another thread can go on; two
 # threads may then search for the same points, and find the same.

@@ -5,15 +5,22 @@ learning rate and weight decay are chosen among six settings on 2,000 held-out t
 clean and for wrong labels apart; HUG runs with its defaults (and ``s_within=-1`` on wrong
 labels). The official test set is scored once. Runs in about six minutes:
 
-    python benchmarks/mnist.py --data DIR
+    python benchmarks/evidence/mnist.py --data DIR
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
+from pathlib import Path
 
 import numpy as np
 import torch
+
+from skhug import MHE, HUGClassifier
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
 from common import (
     CrossEntropyMLP,
     accuracy,
@@ -25,8 +32,6 @@ from common import (
     report,
     show,
 )
-
-from skhug import MHE, HUGClassifier
 
 SEEDS = (0, 1, 2)
 GRID = [

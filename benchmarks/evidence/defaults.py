@@ -2,15 +2,16 @@
 
 Accuracy over 5 x 5 cross-validation folds, the same folds for both. Runs in about five minutes:
 
-    python benchmarks/defaults.py
+    python benchmarks/evidence/defaults.py
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 
 import torch
-from common import mean_and_error, report, show
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
@@ -18,6 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skhug import HUGClassifier
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from common import mean_and_error, report, show
 
 LOADERS = {
     "iris": load_iris,

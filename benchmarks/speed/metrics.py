@@ -6,24 +6,29 @@ clustered embeddings searched among themselves, as deep as the largest class ask
 alternate, and a ratio is that of one pair of runs. Needs faiss-cpu and pytorch-metric-learning;
 takes about two minutes on one core:
 
-    OMP_NUM_THREADS=1 python benchmarks/metrics.py
+    OMP_NUM_THREADS=1 python benchmarks/speed/metrics.py
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import faiss
 import numpy as np
 import torch
-from common import report
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from skhug import HUGClassifier
 from skhug.metrics import retrieval_report
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from common import report
 
 N, PAIRS = 10_000, 15
 CASES = [(10, 64, 5), (100, 64, PAIRS), (100, 128, PAIRS), (1000, 64, PAIRS), (1000, 128, PAIRS)]

@@ -7,7 +7,7 @@ candidates in turn; ratios are means over rounds with 95 % intervals. Every arra
 in a process of its own, whose peak resident memory is reported, libraries included. Runs in some
 eight minutes and without data:
 
-    python benchmarks/classes.py
+    python benchmarks/speed/classes.py
 """
 
 from __future__ import annotations
@@ -21,20 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import interval, report
 from torch import nn
 from torch.nn import functional as F
 
 from skhug import MHE, MLP, AdamW, HUGLoss
-from skhug._data.batches import Batches
-from skhug._data.prepare import Cast
-from skhug._model.nearest import nearest
-from skhug._model.sphere_encoder import SphereEncoder
-from skhug._training.loop import train
-from skhug._training.objective import Objective
-from skhug._training.state import TrainingState
 from skhug.optimizers import flatten, make_stepper
 from skhug.proxies import optimal_proxies, random_proxies
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from _internals import Batches, Cast, Objective, SphereEncoder, TrainingState, nearest, train
+from common import interval, report
 
 CLASSES = (10, 1_000, 100_000)
 FEATURES, HIDDEN, COMPONENTS, BATCH, ROWS = 64, (256,), 128, 256, 100_000

@@ -4,7 +4,7 @@ Forward and backward of a batch of 256 in 128 components, then whole training st
 perceptron (784-256-128-128, AdamW), one thread, float32. Candidates run in turn; a ratio is the
 mean over rounds of the paired ratios with its 95 % interval. Runs in about five minutes:
 
-    python benchmarks/loss.py
+    python benchmarks/speed/loss.py
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from common import arguments, interval, measure, report, verdict
 from torch import nn
 from torch.nn import functional as F
 
 from skhug import MHE, MLP, HUGLoss
-from skhug.losses._pair_sums import pair_sum, riesz_kernel
 from skhug.optimizers import AdamW, flatten, make_stepper
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from _internals import pair_sum, riesz_kernel
+from common import arguments, interval, measure, report, verdict
 
 BATCH, COMPONENTS = 256, 128
 
@@ -122,7 +126,7 @@ def peak_memory(loss, n_classes):
     """Bytes that a forward and backward adds to a fresh process at its peak."""
     code = (
         "import torch\ntorch.set_num_threads(1)\n"
-        f"import sys; sys.path.insert(0, {sys.path[0]!r})\nimport loss\n"
+        f"import sys; sys.path.insert(0, {sys.path[0]!r})\nfrom speed import loss\n"
         f"loss.forward_backward(loss.LOSSES['HUG'], 10)(); job = loss.forward_backward("
         f"loss.LOSSES[{loss!r}], {n_classes})\n"
         # Linux's high-water mark of this process alone; getrusage's is inherited.

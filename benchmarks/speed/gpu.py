@@ -6,7 +6,7 @@ loader would copy every batch otherwise. Ours is timed with the step captured as
 is by default, and launched operation by operation. Without a CUDA device it says so and ends:
 
     pip install skorch
-    python benchmarks/gpu.py
+    python benchmarks/speed/gpu.py
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import itertools
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
-from common import interval, report, verdict
 from sklearn.datasets import load_digits
 from torch import nn
 
 from skhug import MLP, HUGClassifier
-from skhug._training import fit as _fitting
-from skhug._training.loop import as_it_is
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from _internals import no_graph
+from common import interval, report, verdict
 
 HIDDEN, BATCH, RATE = (100,), 32, 1e-3
 SHORT, LONG, ROUNDS = 5, 25, 7
@@ -41,11 +44,8 @@ def ours(X, y, epochs):
 
 def ours_eager(X, y, epochs):
     """Fit it without a graph."""
-    captured, _fitting.acceleration = _fitting.acceleration, lambda state, flops: as_it_is
-    try:
+    with no_graph():
         ours(X, y, epochs)
-    finally:
-        _fitting.acceleration = captured
 
 
 def skorch(X, y, epochs):

@@ -6,17 +6,18 @@ whole ``fit``, divided by its steps; the matrix products alone bound what any of
 Runs in some ten minutes:
 
     pip install skorch
-    python benchmarks/fit.py --data DIR
+    python benchmarks/speed/fit.py --data DIR
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
-from common import arguments, interval, measure, mnist_10k, report, verdict
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
@@ -25,6 +26,10 @@ from torch.nn import functional as F
 
 from skhug import MHE, MLP, HUGClassifier, HUGLoss
 from skhug.proxies import simplex
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from common import arguments, interval, measure, mnist_10k, report, verdict
 
 RATE = 1e-3
 

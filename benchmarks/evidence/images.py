@@ -8,8 +8,8 @@ one loss: ``uint8`` images resident on the device, one permutation an epoch, tor
 no wait for the device. It trains the peers; with HUG's loss it takes its epochs in turn with those
 of one fit, and the paired ratios are what an epoch of ours costs.
 
-    python benchmarks/images.py --data DIR --quick                    # small ConvNet, on a CPU
-    python benchmarks/images.py --data DIR --only cifar10 hug-mhe 0   # ResNet-18, for a GPU
+    python benchmarks/evidence/images.py --data DIR --quick                   # small ConvNet, a CPU
+    python benchmarks/evidence/images.py --data DIR --only cifar10 hug-mhe 0  # ResNet-18, a GPU
 
 ``--quick`` runs in some ten minutes on one core; ``--only`` takes one of its jobs too. Each command
 adds its runs to ``results/images_quick.json`` or ``results/images.json`` and prints the table of
@@ -22,19 +22,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from bareloop import BareLoop, NormalisedSoftmax, Softmax, ToProxies, wait_for_device
-from common import RESULTS, interval, mean_and_error, report, show, verdict, write
 
 from skhug import MHE, ConvNet, HUGClassifier, Learned, ResNet
 from skhug.augment import Compose, HorizontalFlip, RandomCrop
 from skhug.encoders import Encoder
 from skhug.optimizers import SCHEDULES
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from bareloop import BareLoop, NormalisedSoftmax, Softmax, ToProxies, wait_for_device
+from common import RESULTS, interval, mean_and_error, report, show, verdict, write
 
 RATES = (1e-3, 3e-3, 1e-2)
 DECAY = 0.5

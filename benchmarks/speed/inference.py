@@ -4,22 +4,27 @@ Microseconds a call, one thread, float32, the same layer sizes, the candidates i
 the mean over rounds of the paired ratios with its 95 % interval. Runs in about two minutes:
 
     pip install skorch
-    python benchmarks/inference.py --data DIR
+    python benchmarks/speed/inference.py --data DIR
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
-from common import arguments, interval, measure, mnist_10k, report, verdict
 from fit import scikit_learn_model, skorch_model
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from skhug import MLP, HUGClassifier
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from common import arguments, interval, measure, mnist_10k, report, verdict
 
 BARS = [
     ("HUG predict", "scikit-learn MLP predict", 1.05),

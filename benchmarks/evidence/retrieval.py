@@ -8,18 +8,18 @@ searched once, with three seeds. Two processes take about an hour; ``--cache`` m
 was interrupted go on:
 
     pip install pytorch-metric-learning
-    python benchmarks/retrieval.py --data DIR --cache DIR
+    python benchmarks/evidence/retrieval.py --data DIR --cache DIR
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import mean_and_error, report, show
 from joblib import Memory, Parallel, delayed
 from pytorch_metric_learning import losses
 from pytorch_metric_learning.samplers import MPerClassSampler
@@ -28,6 +28,10 @@ from skhug import MHE, HUGEmbedder, Learned
 from skhug.encoders import ConvNet
 from skhug.metrics import mean_average_precision_at_r, recall_at_k
 from skhug.optimizers import AdamW, flatten, make_stepper
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from common import mean_and_error, report, show
 
 TRAIN = ("Korean", "Latin", "Sanskrit", "Balinese", "Early_Aramaic")
 HELD_OUT = ("Balinese", "Early_Aramaic")

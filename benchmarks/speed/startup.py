@@ -3,15 +3,19 @@
 Every figure is of fresh processes, the candidates in turn; medians, and for a ratio the mean of
 the paired ratios with its 95 % interval. Runs in about two minutes:
 
-    python benchmarks/startup.py
+    python benchmarks/speed/startup.py
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
 from common import arguments, interval, report, verdict
 
 ROUNDS = 9

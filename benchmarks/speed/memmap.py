@@ -5,7 +5,7 @@ a second memory map, while a thread samples the operating system's accounting of
 memory (RssAnon of /proc/self/status; mapped pages are the system's to drop). What counts is the
 peak above that after the imports. Linux alone; takes three to six minutes and 4 GiB of disk:
 
-    python benchmarks/memmap.py [--dir FOLDER]
+    python benchmarks/speed/memmap.py [--dir FOLDER]
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
+
 from common import report
 
 ROWS, FEATURES, CLASSES = 1 << 20, 1 << 10, 10

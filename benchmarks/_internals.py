@@ -1,0 +1,81 @@
+"""The private names of skhug that benchmarks reach, all of them here.
+
+Peers train on what skhug prepares, and timings cut into its steps; what moves inside skhug is
+mended here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from skhug import HUGClassifier
+from skhug._data.batches import Batches
+from skhug._data.feature_scale import centre_and_scale
+from skhug._data.placement import place_rows
+from skhug._data.prepare import Cast, Standardize
+from skhug._data.rows import Rows, split_rows
+from skhug._defaults import default_batch_size, default_max_epochs, resolve
+from skhug._device import draw_seed
+from skhug._model.nearest import nearest
+from skhug._model.sphere_encoder import SphereEncoder
+from skhug._saving import archive
+from skhug._saving.fingerprint import fingerprint
+from skhug._saving.modules import full_state
+from skhug._training import build, fit
+from skhug._training.loop import as_it_is, train
+from skhug._training.objective import Objective
+from skhug._training.state import TrainingState
+from skhug.encoders import Encoder
+from skhug.losses._pair_sums import pair_sum, riesz_kernel
+from skhug.proxies._choice import _kept_search
+
+__all__ = [
+    "Batches",
+    "Cast",
+    "Objective",
+    "Rows",
+    "SphereEncoder",
+    "Standardize",
+    "TrainingState",
+    "archive",
+    "build_encoder",
+    "centre_and_scale",
+    "default_batch_size",
+    "default_max_epochs",
+    "draw_seed",
+    "fingerprint",
+    "forget_arrangements",
+    "full_state",
+    "nearest",
+    "no_graph",
+    "pair_sum",
+    "place_rows",
+    "riesz_kernel",
+    "split_rows",
+    "train",
+]
+
+
+def build_encoder(encoder: Encoder, width: int, X: np.ndarray, weight: np.ndarray) -> SphereEncoder:
+    """Return the network that a fit on these rows starts from, float32, on the CPU."""
+    rows = Rows(X, np.arange(len(X)) % 2, weight)
+    model = HUGClassifier(encoder, n_components=width, precision="float32", device="cpu")
+    return build.build_encoder(resolve(model, rows, np.arange(2), 0), rows)
+
+
+def forget_arrangements() -> None:
+    """Let the next fit search for its proxies anew."""
+    _kept_search.cache_clear()
+
+
+@contextmanager
+def no_graph() -> Iterator[None]:
+    """Launch steps operation by operation on a GPU."""
+    accelerate, fit.acceleration = fit.acceleration, lambda state, flops: as_it_is
+    try:
+        yield
+    finally:
+        fit.acceleration = accelerate
