@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9 has no callbacks: estimators have no set_callbacks there
+__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
+
+if find_spec("sklearn.callback") is None:
 
     class CallbackSupportMixin:
-        """Stand-in without methods."""
+        """Stand-in without methods: scikit-learn < 1.9 has no callbacks."""
+
+else:
+
+    class CallbackSupportMixin:
+        """scikit-learn's mixin, imported where it is called: it brings rich's progress bars."""
+
+        def set_callbacks(self, *callbacks: Any) -> Any:
+            """Set callbacks for the estimator.
+
+            Parameters
+            ----------
+            *callbacks : callback instances
+                The callbacks to set.
+
+            Returns
+            -------
+            self : estimator
+            """
+            return _theirs().set_callbacks(self, *callbacks)
+
+        def _init_callback_context(self, *args: Any, **options: Any) -> Any:
+            return _theirs()._init_callback_context(self, *args, **options)
 
 
-__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
+def _theirs() -> type:
+    from sklearn.callback import CallbackSupportMixin
+
+    return CallbackSupportMixin
 
 
 class EpochCallbacks:
