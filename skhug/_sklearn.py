@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
@@ -18,14 +19,6 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 from sklearn.utils.validation import check_is_fitted
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9 has no callbacks: estimators have no set_callbacks there
-
-    class CallbackSupportMixin:
-        """Stand-in without methods."""
-
-
 __all__ = [
     "CallbackSupportMixin",
     "EpochCallbacks",
@@ -40,6 +33,39 @@ __all__ = [
     "fitted_step",
     "validate_parameter_constraints",
 ]
+
+if find_spec("sklearn.callback") is None:
+
+    class CallbackSupportMixin:
+        """Stand-in without methods: scikit-learn < 1.9 has no callbacks."""
+
+else:
+
+    class CallbackSupportMixin:
+        """scikit-learn's mixin, imported where it is called: it brings rich's progress bars."""
+
+        def set_callbacks(self, *callbacks: Any) -> Any:
+            """Set callbacks for the estimator.
+
+            Parameters
+            ----------
+            *callbacks : callback instances
+                The callbacks to set.
+
+            Returns
+            -------
+            self : estimator
+            """
+            return _theirs().set_callbacks(self, *callbacks)
+
+        def _init_callback_context(self, *args: Any, **options: Any) -> Any:
+            return _theirs()._init_callback_context(self, *args, **options)
+
+
+def _theirs() -> type:
+    from sklearn.callback import CallbackSupportMixin
+
+    return CallbackSupportMixin
 
 
 def fitted_step(estimator: Any) -> Any:

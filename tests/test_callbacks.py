@@ -79,3 +79,11 @@ def test_progress_bar_shows_epochs_in_a_pipeline_in_a_grid_search(iris, capsys):
     search = GridSearchCV(model, {"hugclassifier__beta": [1.0, 2.0]}, cv=2)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(*iris)
     assert "HUGClassifier" in capsys.readouterr().out
+
+
+def test_estimators_offer_what_scikit_learns_mixin_does(Estimator):
+    names = {name for name in vars(callback.CallbackSupportMixin) if not name.startswith("__")}
+    assert names
+    assert all(callable(getattr(Estimator(), name, None)) for name in names)
+    with pytest.raises(TypeError, match="callbacks must be instances"):
+        Estimator().set_callbacks(1)

@@ -129,8 +129,17 @@ def refused(model, X, path):
     return None
 
 
+QUICK = {"calibrated, two classes", "one against the rest", "stacking", "pipeline in a pipeline"}
+QUICK |= {"text with None", "bool", "numbers with gaps"}
+
+
+def cases(table):
+    """The table's names, those that the quick suite leaves out marked slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in table]
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", METAS)
+@pytest.mark.parametrize("case", cases(METAS))
 def test_a_meta_estimators_graph_decides_as_it_does_or_is_refused(iris, tmp_path, capfd, case):
     make, n_classes, must = METAS[case]
     X, y = iris[0].astype(np.float32), iris[1]
@@ -196,7 +205,7 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("case", COLUMNS)
+@pytest.mark.parametrize("case", cases(COLUMNS))
 def test_a_column_comes_in_as_it_was_in_fit(tmp_path, case):
     X = pd.DataFrame({"number": RNG.normal(size=150) + TARGET, "a column (mm)": COLUMNS[case]})
     text = X["a column (mm)"].dtype.kind not in "biuf"

@@ -110,6 +110,17 @@ def test_importing_skhug_loads_neither_torch_nor_scikit_learn():
     assert heavy == []
 
 
+def test_building_an_estimator_loads_little_of_scikit_learn():
+    not_needed = ["sklearn.callback", "sklearn.metrics", "sklearn.model_selection", "rich"]
+    loaded = run_python(
+        "import sys\n"
+        "from skhug import HUGClassifier\n"
+        "HUGClassifier(max_epochs=2)\n"
+        f"print(*[m for m in {not_needed} if m in sys.modules])"
+    )
+    assert loaded == []
+
+
 def test_fitting_imports_nothing_optional_and_no_compiler_stack():
     # scikit-learn itself imports pandas and rich where they are installed.
     optional = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from skhug._data.sources import Source, take
 
@@ -45,6 +44,9 @@ def split_rows(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     ValueError
         If the share is too small to hold a row of every class that can be split.
     """
+    # Here and not above: it brings most of scikit-learn, and few fits hold rows out.
+    from sklearn.model_selection import train_test_split
+
     counts = np.bincount(rows.y)
     splittable = np.flatnonzero(counts[rows.y] > 1)
     try:
