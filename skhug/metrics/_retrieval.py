@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skhug._docs import documented
 from skhug.metrics._neighbours import Found, Measure, Search
 from skhug.metrics._reports import Report
 
@@ -33,25 +32,7 @@ __all__ = [
 # Neighbours among which the nearest of the class is looked for before counting.
 _FIRST_HIT_DEPTH = 10
 
-_PARAMETERS = """\
-    embeddings : array or Tensor of shape (n_queries, n_components)
-        Queries; a Tensor is searched on its device.
-    labels : array-like of shape (n_queries,)
-        Their classes, of any type.
-    gallery : array or Tensor of shape (n_gallery, n_components), optional
-        What is searched; by default the queries, each without itself.
-    gallery_labels : array-like of shape (n_gallery,), optional
-        Classes of the gallery.
-    metric : {"cosine", "euclidean"}, default="cosine"
-        Nearness; for cosine, rows are normalised here.
-    sample_weight : array-like of shape (n_queries,), optional
-        Weights of the queries in the mean, non-negative."""
 
-
-_documented = documented(shared=_PARAMETERS)
-
-
-@_documented
 def recall_at_k(
     embeddings: Any,
     labels: Any,
@@ -66,7 +47,18 @@ def recall_at_k(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
     k : int, default=1
         Neighbours, at most the size of the gallery.
 
@@ -85,7 +77,6 @@ def recall_at_k(
     return retrieval_values(search, ["recall_at_k"], k)["recall_at_k"]
 
 
-@_documented
 def precision_at_k(
     embeddings: Any,
     labels: Any,
@@ -100,7 +91,18 @@ def precision_at_k(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
     k : int, default=1
         Neighbours, at most the size of the gallery.
 
@@ -119,7 +121,6 @@ def precision_at_k(
     return retrieval_values(search, ["precision_at_k"], k)["precision_at_k"]
 
 
-@_documented
 def r_precision(
     embeddings: Any,
     labels: Any,
@@ -133,7 +134,18 @@ def r_precision(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
@@ -150,7 +162,6 @@ def r_precision(
     return retrieval_values(search, ["r_precision"])["r_precision"]
 
 
-@_documented
 def mean_average_precision_at_r(
     embeddings: Any,
     labels: Any,
@@ -167,7 +178,18 @@ def mean_average_precision_at_r(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
@@ -188,7 +210,6 @@ def mean_average_precision_at_r(
     return retrieval_values(search, ["mean_average_precision_at_r"])["mean_average_precision_at_r"]
 
 
-@_documented
 def mean_reciprocal_rank(
     embeddings: Any,
     labels: Any,
@@ -204,7 +225,18 @@ def mean_reciprocal_rank(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
@@ -221,7 +253,6 @@ def mean_reciprocal_rank(
     return retrieval_values(search, ["mean_reciprocal_rank"])["mean_reciprocal_rank"]
 
 
-@_documented
 def retrieval_report(
     embeddings: Any,
     labels: Any,
@@ -236,7 +267,18 @@ def retrieval_report(
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
     k : int or sequence of int, default=(1, 10)
         Neighbours for recall and precision; those above the size of the gallery are left out.
 
