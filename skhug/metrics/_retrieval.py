@@ -19,6 +19,14 @@ from torch import Tensor
 
 from skhug.metrics._neighbours import Found, Measure, Search
 from skhug.metrics._reports import Report
+from skhug.metrics._ties import (
+    Group,
+    Ties,
+    chance_of_a_hit,
+    expected_average_precision,
+    expected_hits,
+    expected_reciprocal_rank,
+)
 
 __all__ = [
     "mean_average_precision_at_r",
@@ -322,16 +330,28 @@ def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[s
 
 def _recall(search: Search, k: int) -> Measure:
     search.check_k(k)
-    return Measure(lambda r: k, lambda found: found.hits[:, :k].any(1))
+    return Measure(
+        lambda r: k,
+        lambda found: found.hits[:, :k].any(1),
+        lambda ties: chance_of_a_hit(*_group_of(ties, torch.full_like(ties.r, k))),
+    )
 
 
 def _precision(search: Search, k: int) -> Measure:
     search.check_k(k)
-    return Measure(lambda r: k, lambda found: found.hits[:, :k].sum(1) / k)
+    return Measure(
+        lambda r: k,
+        lambda found: found.hits[:, :k].sum(1) / k,
+        lambda ties: expected_hits(*_group_of(ties, torch.full_like(ties.r, k))) / k,
+    )
 
 
 def _r_precision(_: Search) -> Measure:
-    return Measure(lambda r: r, lambda found: _within_r(found).sum(1) / found.r)
+    return Measure(
+        lambda r: r,
+        lambda found: _within_r(found).sum(1) / found.r,
+        lambda ties: expected_hits(*_group_of(ties, ties.r)) / ties.r,
+    )
 
 
 def _average_precision(_: Search) -> Measure:
@@ -341,19 +361,24 @@ def _average_precision(_: Search) -> Measure:
         counts = hits.cumsum(1, dtype=torch.float32)  # whole numbers, exact to 2^24
         return (counts / rank).mul_(hits).sum(1) / found.r
 
-    return Measure(lambda r: r, value)
+    return Measure(lambda r: r, value, expected_average_precision)
 
 
 def _reciprocal_rank(search: Search) -> Measure:
     def value(found: Found) -> Tensor:
-        best = found.similarity.gather(1, found.hits.int().argmax(1, keepdim=True))
-        nearer = (found.similarity > best).sum(1)
-        (beyond,) = torch.nonzero(~found.hits.any(1), as_tuple=True)
-        if len(beyond):
-            nearer[beyond] = search.nearer_than_first_hit(found, beyond)
-        return 1 / (1 + nearer)
+        group = found.first_hit
+        rank = (1 / (1 + group.before)).to(search.weight)
+        (tied,) = torch.nonzero(group.size > 1, as_tuple=True)
+        if len(tied):
+            rank[tied] = expected_reciprocal_rank(Group(*(count[tied] for count in group)))
+        return rank
 
-    return Measure(lambda r: min(_FIRST_HIT_DEPTH, search.largest_k), value)
+    return Measure(lambda r: min(_FIRST_HIT_DEPTH, search.largest_k), value, None)
+
+
+def _group_of(ties: Ties, n: Tensor) -> tuple[Group, Tensor]:
+    """Return the group of the n-th nearest, and n."""
+    return ties.groups.at(n - 1), n
 
 
 def _within_r(found: Found) -> Tensor:

@@ -39,12 +39,12 @@ class Ties(NamedTuple):
     """The groups of those queries of a block to whose score an order of ties matters.
 
     ``queries`` (n,) are their places in the block, ``r`` (n,) is how many each has to find,
-    ``groups`` (n, k) are those of every place.
+    ``groups`` (n, k) are those of every place, None where there are no such queries.
     """
 
     queries: Tensor
     r: Tensor
-    groups: Group
+    groups: Group | None
 
 
 def starts(similarity: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,8 @@ def starts(similarity: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
     apart = torch.ones_like(similarity, dtype=torch.bool)
     apart[:, 1:] = similarity[:, :-1] - similarity[:, 1:] > tolerance[:, :-1]
     chain = torch.where(apart, place, 0).cummax(1).values
-    top, width = similarity.gather(1, chain), 2 * tolerance.gather(1, chain)
+    top = similarity.gather(1, chain)
+    width = 2 * tolerance.gather(1, chain).clamp_min(torch.finfo(top.dtype).tiny)
     piece = ((top - similarity) / width).floor_()
     apart[:, 1:] |= piece[:, 1:] != piece[:, :-1]
     return torch.where(apart, place, 0).cummax(1).values, top - (piece + 1) * width
