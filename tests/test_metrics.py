@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -200,8 +201,9 @@ def test_a_report_holds_what_the_functions_return(points):
         "r_precision",
         "mean_average_precision_at_r",
         "mean_reciprocal_rank",
+        "n_queries",
     ]
-    np.testing.assert_allclose(list(report.values())[2:], expected, rtol=1e-6)
+    np.testing.assert_allclose(list(report.values())[2:-1], expected, rtol=1e-6)
     assert report["recall_at_1"] == recall_at_k(*points)
 
 
@@ -242,6 +244,49 @@ def test_queries_without_another_of_their_class_are_left_out(points):
     np.testing.assert_allclose(ours(lonely_X, lonely_y), naive(lonely_X, lonely_y))
     with pytest.raises(ValueError, match="No query has another of its class"):
         recall_at_k(X[:3], [0, 1, 2])
+
+
+def test_a_report_says_how_many_queries_counted(points):
+    X, y = points
+    lonely_X, lonely_y = np.vstack([X, X[:1] + 5]), np.append(y, 99)
+    report = retrieval_report(lonely_X, lonely_y, sample_weight=np.arange(61) >= 10)
+    assert report["n_queries"] == 50
+    assert re.search(r"n_queries +50 +-", str(report))
+
+
+def test_neighbours_may_be_asked_for_by_position(points):
+    X, y = points
+    assert recall_at_k(X, y, 5) == recall_at_k(X, y, k=5)
+    assert precision_at_k(X, y, 5) == precision_at_k(X, y, k=5)
+    assert retrieval_report(X, y, 5) == retrieval_report(X, y, k=5)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        mean_average_precision_at_r,
+        mean_reciprocal_rank,
+        precision_at_k,
+        r_precision,
+        recall_at_k,
+        retrieval_report,
+    ],
+)
+def test_a_search_among_rows_of_one_class_is_refused(points, metric):
+    X, y = points
+    with pytest.raises(ValueError, match=r"of one class.*at least 2 classes"):
+        metric(X, np.ones(60))
+    with pytest.raises(ValueError, match=r"of one class.*at least 2 classes"):
+        metric(X, y, gallery=X[:4], gallery_labels=y[:1].repeat(4))
+    metric(X, np.arange(60) == 0)  # the row of another class may be found wrongly
+
+
+def test_a_gallery_of_other_classes_is_told_so(points):
+    X, y = points
+    with pytest.raises(
+        ValueError, match=r"No class of the queries is in gallery_labels.*a gallery"
+    ):
+        recall_at_k(X, y, gallery=X, gallery_labels=y + 100)
 
 
 def test_integer_weights_equal_repeated_queries(points):
@@ -357,8 +402,11 @@ def test_a_chain_of_near_rows_is_no_tie():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 60}, "pass 1 to 59"),
-        ({"k": 0}, "pass 1 to 59"),
+        ({"k": 60}, "from 1 to 59"),
+        ({"k": 0}, "from 1 to 59"),
+        ({"k": 2.5}, "whole number"),
+        ({"k": np.ones((3, 5))}, "whole number"),  # a gallery passed by position
+        ({"sample_weight": np.zeros(60)}, "give one of them a positive weight"),
         ({"metric": "l1"}, "'cosine' or 'euclidean'"),
         ({"gallery": np.ones((3, 5))}, "Pass both"),
         ({"gallery": np.ones((3, 4)), "gallery_labels": [0, 1, 2]}, "same model"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -91,10 +92,8 @@ class Search:
         self.r = self._count_to_find()
         weight = as_weights(sample_weight, len(self.queries), device)
         self.weight = weight * (self.r > 0)
-        if not self.weight.any():
-            raise ValueError(
-                "No query has another of its class to find: pass at least two rows of a class."
-            )
+        self.n_queries = int((self.weight > 0).sum())
+        self._check_something_to_find()
         self.largest_r = int(self.r.max())
         self.largest_k = len(self.gallery) - int(self.among_themselves)
 
@@ -115,8 +114,34 @@ class Search:
 
     def check_k(self, k: int) -> None:
         """Raise if the gallery does not hold k to find."""
-        if not 1 <= k <= self.largest_k:
-            raise ValueError(f"k={k!r}: pass 1 to {self.largest_k}, the rows there are to find.")
+        if not isinstance(k, Integral) or not 1 <= k <= self.largest_k:
+            raise ValueError(
+                f"k={k!r}: pass a whole number from 1 to {self.largest_k}, the rows there are to "
+                "find."
+            )
+
+    def _check_something_to_find(self) -> None:
+        """Raise if no query that counts has hits to find, or none could miss."""
+        if not self.r.any():
+            raise ValueError(
+                "No query has another of its class to find: pass at least two rows of a class."
+                if self.among_themselves
+                else "No class of the queries is in gallery_labels, so that nothing can be found: "
+                "pass a gallery with rows of the queries' classes, or, to search the queries "
+                "among themselves, neither gallery nor gallery_labels."
+            )
+        if not self.n_queries:
+            raise ValueError(
+                "sample_weight is zero for every query that has something to find: give one of "
+                "them a positive weight."
+            )
+        if (self.gallery_class == self.gallery_class[0]).all():
+            raise ValueError(
+                "All rows there are to find are of one class, so that any embedding would score "
+                "1: pass rows of at least 2 classes. In cross-validation each test fold needs as "
+                "many: use StratifiedKFold, KFold(shuffle=True) or, for unseen classes, "
+                "GroupKFold with at most half as many folds as classes."
+            )
 
     def _find(self, measures: Collection[Measure]) -> Iterator[Found]:
         """Yield blocks of the queries that have a weight, by rising R: each as deep as it asks."""

@@ -1,9 +1,11 @@
 """Retrieval metrics: queries searched among themselves or in a gallery.
 
 Each metric is a mean over queries that have something to find: a query whose class has no other
-member in the gallery is left out. Neighbours at exactly equal distance rank in the order in
-which the search returns them, which is deterministic and otherwise arbitrary; only the
-reciprocal rank counts them as equally near. With the cosine, a row of zeros is as near to all.
+member in the gallery is left out. A gallery of one class is refused, since nothing could be
+found wrongly in it. Neighbours at equal distance are counted by their mean: a metric is its
+expected value over a random order of them, as if they had been shuffled. Distances are equal
+where no more than rounding parts them, a few units in the last place. With the cosine, a row of
+zeros is as near to all.
 
 Memory beside the inputs is bounded, whatever the number of queries and the gallery's size.
 """
@@ -44,8 +46,8 @@ _FIRST_HIT_DEPTH = 10
 def recall_at_k(
     embeddings: Any,
     labels: Any,
-    *,
     k: int = 1,
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -53,12 +55,16 @@ def recall_at_k(
 ) -> float:
     """Share of queries with one of their class among their k nearest neighbours.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
     embeddings : array or Tensor of shape (n_queries, n_components)
         Queries; a Tensor is searched on its device.
     labels : array-like of shape (n_queries,)
         Their classes, of any type.
+    k : int, default=1
+        Neighbours, at most the size of the gallery.
     gallery : array or Tensor of shape (n_gallery, n_components), optional
         What is searched; by default the queries, each without itself.
     gallery_labels : array-like of shape (n_gallery,), optional
@@ -67,13 +73,16 @@ def recall_at_k(
         Nearness; for cosine, rows are normalised here.
     sample_weight : array-like of shape (n_queries,), optional
         Weights of the queries in the mean, non-negative.
-    k : int, default=1
-        Neighbours, at most the size of the gallery.
 
     Returns
     -------
     recall : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -88,8 +97,8 @@ def recall_at_k(
 def precision_at_k(
     embeddings: Any,
     labels: Any,
-    *,
     k: int = 1,
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -97,12 +106,16 @@ def precision_at_k(
 ) -> float:
     """Mean share of a query's k nearest neighbours that are of its class.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
     embeddings : array or Tensor of shape (n_queries, n_components)
         Queries; a Tensor is searched on its device.
     labels : array-like of shape (n_queries,)
         Their classes, of any type.
+    k : int, default=1
+        Neighbours, at most the size of the gallery.
     gallery : array or Tensor of shape (n_gallery, n_components), optional
         What is searched; by default the queries, each without itself.
     gallery_labels : array-like of shape (n_gallery,), optional
@@ -111,13 +124,16 @@ def precision_at_k(
         Nearness; for cosine, rows are normalised here.
     sample_weight : array-like of shape (n_queries,), optional
         Weights of the queries in the mean, non-negative.
-    k : int, default=1
-        Neighbours, at most the size of the gallery.
 
     Returns
     -------
     precision : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -140,6 +156,8 @@ def r_precision(
 ) -> float:
     """Mean precision at R, where R is how many of a query's class there are to find.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
     embeddings : array or Tensor of shape (n_queries, n_components)
@@ -159,6 +177,11 @@ def r_precision(
     -------
     precision : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -182,7 +205,8 @@ def mean_average_precision_at_r(
     """Mean average precision over a query's R nearest neighbours (MAP@R).
 
     R is how many of the query's class there are to find. The average is
-    ``1/R sum_{i <= R} P(i) rel(i)``, with P(i) the precision at i.
+    ``1/R sum_{i <= R} P(i) rel(i)``, with P(i) the precision at i. Neighbours at equal distance
+    count by their mean over all orders.
 
     Parameters
     ----------
@@ -203,6 +227,11 @@ def mean_average_precision_at_r(
     -------
     score : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     References
     ----------
@@ -229,7 +258,7 @@ def mean_reciprocal_rank(
 ) -> float:
     """Mean of 1 / rank of the nearest neighbour of a query's class.
 
-    The rank is 1 plus the number of gallery rows strictly nearer.
+    Neighbours at equal distance count by the mean of 1 / rank over all their orders.
 
     Parameters
     ----------
@@ -251,6 +280,11 @@ def mean_reciprocal_rank(
     score : float
         Above 0, at most 1.
 
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
+
     Examples
     --------
     >>> from skhug.metrics import mean_reciprocal_rank
@@ -264,8 +298,8 @@ def mean_reciprocal_rank(
 def retrieval_report(
     embeddings: Any,
     labels: Any,
-    *,
     k: int | Sequence[int] = (1, 10),
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -273,12 +307,16 @@ def retrieval_report(
 ) -> Report:
     """Every retrieval metric from one search, as a dict that prints as a table.
 
+    Neighbours at equal distance count by their mean over all orders, in every metric.
+
     Parameters
     ----------
     embeddings : array or Tensor of shape (n_queries, n_components)
         Queries; a Tensor is searched on its device.
     labels : array-like of shape (n_queries,)
         Their classes, of any type.
+    k : int or sequence of int, default=(1, 10)
+        Neighbours for recall and precision; those above the size of the gallery are left out.
     gallery : array or Tensor of shape (n_gallery, n_components), optional
         What is searched; by default the queries, each without itself.
     gallery_labels : array-like of shape (n_gallery,), optional
@@ -287,14 +325,18 @@ def retrieval_report(
         Nearness; for cosine, rows are normalised here.
     sample_weight : array-like of shape (n_queries,), optional
         Weights of the queries in the mean, non-negative.
-    k : int or sequence of int, default=(1, 10)
-        Neighbours for recall and precision; those above the size of the gallery are left out.
 
     Returns
     -------
     report : Report
         ``recall_at_1``, ``precision_at_1`` and so on for every k, ``r_precision``,
-        ``mean_average_precision_at_r`` and ``mean_reciprocal_rank``.
+        ``mean_average_precision_at_r`` and ``mean_reciprocal_rank``; ``n_queries``, how many
+        queries counted: those of a positive weight that have something to find.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -306,6 +348,7 @@ def retrieval_report(
     r_precision                    1.0000    1.0000
     mean_average_precision_at_r    1.0000    1.0000
     mean_reciprocal_rank           1.0000    1.0000
+    n_queries                           2         -
     """
     search = Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     depths = [k] if isinstance(k, Integral) else [d for d in k if d <= search.largest_k]
@@ -319,7 +362,7 @@ def retrieval_report(
     optimum = dict.fromkeys(measures, 1.0)
     for depth in depths:  # a class may have fewer members than there are places
         optimum[f"precision_at_{depth}"] = search.mean((search.r / depth).clamp_max(1))
-    return Report(search.means(measures), optimum)
+    return Report({**search.means(measures), "n_queries": search.n_queries}, optimum)
 
 
 def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[str, float]:
