@@ -83,6 +83,11 @@ class HUGEmbedder(_BaseHUG):
         -------
         score : float
             Between 0 and 1 (Musgrave et al. 2020).
+
+        Raises
+        ------
+        ValueError
+            If no row has another of its class to find, or all are of one class.
         """
         return mean_average_precision_at_r(self.transform(X), y, sample_weight=sample_weight)
 
@@ -95,6 +100,12 @@ class HUGEmbedder(_BaseHUG):
                 f"None of the {len(y)} validation rows has another of its class to find, so that "
                 "retrieval has no score: raise validation_fraction, or pass X_val and y_val with "
                 "two rows or more of a class."
+            )
+        if np.count_nonzero(np.bincount(y)) < 2:
+            raise ValueError(
+                f"The {len(y)} validation rows are of one class, so that any embedding would "
+                "score 1: raise validation_fraction, or pass X_val and y_val with rows of two "
+                "classes or more."
             )
 
     def _validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
