@@ -29,6 +29,12 @@ class _Retrieval:
                 "retrieval has no score: raise validation_fraction, or pass X_val and y_val with "
                 "two rows or more of a class."
             )
+        if np.count_nonzero(np.bincount(y)) < 2:
+            raise ValueError(
+                f"The {len(y)} validation rows are of one class, so that any embedding would "
+                "score 1: raise validation_fraction, or pass X_val and y_val with rows of two "
+                "classes or more."
+            )
 
     def validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         """Return the mean average precision at R."""
@@ -233,6 +239,11 @@ default="optimal"
         -------
         score : float
             Between 0 and 1 (Musgrave et al. 2020).
+
+        Raises
+        ------
+        ValueError
+            If no row has another of its class to find, or all are of one class.
         """
         y = labels_of(X, y)
         return mean_average_precision_at_r(self.transform(X), y, sample_weight=sample_weight)

@@ -1,13 +1,16 @@
 """Retrieval metrics against naive loops and a peer library."""
 
+import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from skhug.metrics import _neighbours as _search
 from skhug.metrics import (
+    _blocks,
+    _retrieval,
     mean_average_precision_at_r,
     mean_reciprocal_rank,
     precision_at_k,
@@ -15,6 +18,7 @@ from skhug.metrics import (
     recall_at_k,
     retrieval_report,
 )
+from skhug.metrics import _neighbours as _search
 
 
 @pytest.fixture
@@ -158,10 +162,12 @@ def test_memory_does_not_grow_with_the_gallery(monkeypatch):
         return block
 
     monkeypatch.setattr(_search.Search, "_similarity", recorded)
-    X = np.random.default_rng(3).normal(size=(70_000, 2)).astype(np.float32)
+    X = np.random.default_rng(3).normal(size=(70_000, 8))
     y = np.arange(70_000) // 2
     recall_at_k(X[:80], y[:80], k=5, gallery=X, gallery_labels=y)
     assert len(sizes) == 2 * 3
+    recall_at_k(np.sign(X[:80]), y[:80], k=5, gallery=np.sign(X), gallery_labels=y)
+    assert len(sizes) == 2 * 3 + 2 * 2 * 3  # ties are counted in a second pass
     assert max(sizes) <= _search._BLOCK_ELEMENTS["cpu"]
 
 
@@ -170,7 +176,7 @@ def test_memory_does_not_grow_with_the_gallery(monkeypatch):
 def test_the_largest_are_those_of_topk(n, k):
     values = torch.randn(7, n, generator=torch.Generator().manual_seed(0))
     values[:, ::3] = -torch.inf
-    found, columns = _search.largest(values, k)
+    found, columns = _blocks.largest(values, k)
     assert torch.equal(found, values.topk(min(k, n), 1).values)
     assert torch.equal(values.gather(1, columns), found)
     assert all(len(set(row)) == len(row) for row in columns.tolist())
@@ -195,8 +201,9 @@ def test_a_report_holds_what_the_functions_return(points):
         "r_precision",
         "mean_average_precision_at_r",
         "mean_reciprocal_rank",
+        "n_queries",
     ]
-    np.testing.assert_allclose(list(report.values())[2:], expected, rtol=1e-6)
+    np.testing.assert_allclose(list(report.values())[2:-1], expected, rtol=1e-6)
     assert report["recall_at_1"] == recall_at_k(*points)
 
 
@@ -239,6 +246,49 @@ def test_queries_without_another_of_their_class_are_left_out(points):
         recall_at_k(X[:3], [0, 1, 2])
 
 
+def test_a_report_says_how_many_queries_counted(points):
+    X, y = points
+    lonely_X, lonely_y = np.vstack([X, X[:1] + 5]), np.append(y, 99)
+    report = retrieval_report(lonely_X, lonely_y, sample_weight=np.arange(61) >= 10)
+    assert report["n_queries"] == 50
+    assert re.search(r"n_queries +50 +-", str(report))
+
+
+def test_neighbours_may_be_asked_for_by_position(points):
+    X, y = points
+    assert recall_at_k(X, y, 5) == recall_at_k(X, y, k=5)
+    assert precision_at_k(X, y, 5) == precision_at_k(X, y, k=5)
+    assert retrieval_report(X, y, 5) == retrieval_report(X, y, k=5)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        mean_average_precision_at_r,
+        mean_reciprocal_rank,
+        precision_at_k,
+        r_precision,
+        recall_at_k,
+        retrieval_report,
+    ],
+)
+def test_a_search_among_rows_of_one_class_is_refused(points, metric):
+    X, y = points
+    with pytest.raises(ValueError, match=r"of one class.*at least 2 classes"):
+        metric(X, np.ones(60))
+    with pytest.raises(ValueError, match=r"of one class.*at least 2 classes"):
+        metric(X, y, gallery=X[:4], gallery_labels=y[:1].repeat(4))
+    metric(X, np.arange(60) == 0)  # the row of another class may be found wrongly
+
+
+def test_a_gallery_of_other_classes_is_told_so(points):
+    X, y = points
+    with pytest.raises(
+        ValueError, match=r"No class of the queries is in gallery_labels.*a gallery"
+    ):
+        recall_at_k(X, y, gallery=X, gallery_labels=y + 100)
+
+
 def test_integer_weights_equal_repeated_queries(points):
     X, y = points
     weight = np.arange(30) % 3
@@ -248,16 +298,115 @@ def test_integer_weights_equal_repeated_queries(points):
     np.testing.assert_allclose(weighted, repeated)
 
 
-def test_ties_do_not_count_as_nearer():
-    X = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    assert mean_reciprocal_rank(X, ["a", "a", "b", "b"]) == pytest.approx((1 + 1 + 1 / 3 + 1) / 4)
+def over_all_orders(points, labels, k, metric):
+    """Every metric as its mean over all orders of neighbours at equal distance."""
+    if metric == "cosine":
+        points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    rows = []
+    for i in range(len(points)):
+        distance = np.linalg.norm(points - points[i], axis=1).round(9)
+        others = [j for j in range(len(points)) if j != i]
+        hits = {d: [labels[j] == labels[i] for j in others if distance[j] == d] for d in distance}
+        groups = [itertools.permutations(hits[d]) for d in sorted(hits)]
+        r = sum(map(sum, hits.values()))
+        values = []
+        for order in itertools.product(*map(list, groups)) if r else ():
+            found = list(itertools.chain(*order))
+            precisions = [sum(found[: j + 1]) / (j + 1) * found[j] for j in range(r)]
+            first = 1 / (1 + found.index(True))
+            at_k, at_r = sum(found[:k]) / k, sum(found[:r]) / r
+            values.append([any(found[:k]), at_k, at_r, sum(precisions) / r, first])
+        rows += [np.mean(values, axis=0)] if r else []
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_metrics_are_means_over_all_orders_of_ties(metric, k, chunk, monkeypatch):
+    monkeypatch.setattr(_search, "_BEYOND", 2)
+    if chunk:
+        monkeypatch.setattr(_search, "_CHUNK_ROWS", chunk)
+        monkeypatch.setattr(_retrieval, "_FIRST_HIT_DEPTH", 1)
+    rng = np.random.default_rng(k)
+    for bits in (1, 2, 3):
+        # 0.1 and its sums are no binary fractions: rounding parts equal distances
+        X = 0.1 * rng.choice([-1, 1], size=(8, bits, 1)).repeat(3, 2).reshape(8, -1)
+        y = rng.integers(3, size=8)
+        expected = over_all_orders(X, y, k, metric)
+        np.testing.assert_allclose(ours(X, y, k=k, metric=metric), expected, rtol=1e-6)
+        got = ours(X.astype(np.float32), y, k=k, metric=metric)
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_embeddings_that_are_all_alike_score_as_chance(metric, value):
+    """With n rows of which R hit, in any order."""
+    n, r = 2999, 299
+    z, y = np.full((n + 1, 7), value), np.arange(n + 1) % 10
+    got = dict(retrieval_report(z, y, k=5, metric=metric))
+    places = np.arange(r)
+    missed = np.cumprod(np.append(1, (n - r - np.arange(n - r)) / (n - np.arange(n - r))))
+    chance = r / n
+    average = chance * ((1 + places * (r - 1) / (n - 1)) / (1 + places)).mean()
+    rank = (missed - np.append(missed[1:], 0)) @ (1 / np.arange(1, n - r + 2))
+    expected = [1 - missed[5], chance, chance, average, rank]
+    np.testing.assert_allclose(list(got.values())[:5], expected, rtol=1e-9)
+
+
+def test_longer_codes_of_the_same_rows_score_better():
+    """Two bits, nearly all of whose neighbours are ties, came out first by the reciprocal rank."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(10, size=600)
+    X = rng.normal(size=(10, 64))[y] + rng.normal(size=(600, 64))
+    short, long = (ours(np.where(X[:, :bits] > 0, 1.0, -1.0), y, k=1) for bits in (2, 64))
+    assert (np.array(long) > np.array(short) + 0.2).all()
+
+
+@pytest.mark.parametrize("n_components", [8, 37, 384])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_copies_tie_whatever_the_shape_of_the_products(n_components, metric, monkeypatch):
+    """Each row thrice, as three classes: chance decides, and not the order of summation."""
+    rng = np.random.default_rng(4)
+    X = np.concatenate([rng.normal(size=(9, n_components))] * 3).astype(np.float32)
+    order = rng.permutation(27)
+    X, y = X[order], np.repeat([0, 1, 0], 9)[order]
+    whole = ours(X, y, k=1, metric=metric)
+    for chunk, elements in ((2, 2), (5, 40), (26, 78), (26, 26)):
+        monkeypatch.setattr(_search, "_CHUNK_ROWS", chunk)
+        monkeypatch.setattr(_search, "_BLOCK_ELEMENTS", {"cpu": elements})
+        np.testing.assert_allclose(ours(X, y, k=1, metric=metric), whole, rtol=1e-6)
+        doubled = X * rng.choice([1, 3, 7], size=(27, 1)) if metric == "cosine" else X + 0
+        np.testing.assert_allclose(ours(doubled, y, k=1, metric=metric), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_order_of_rows_with_ties_does_not_matter(metric):
+    rng = np.random.default_rng(5)
+    X, y = rng.choice([-1.0, 1.0], size=(400, 6)), rng.integers(5, size=400)
+    order = np.argsort(y, kind="stable")
+    expected = ours(X, y, metric=metric)
+    np.testing.assert_allclose(ours(X[order], y[order], metric=metric), expected, rtol=1e-9)
+
+
+def test_a_chain_of_near_rows_is_no_tie():
+    """Rows at steps within rounding, over a hundred times as much: their ends are apart."""
+    step = np.arange(200) * 5e-8
+    X = np.concatenate([[0.0], 1 + step, 1 + step[-1] + step]).reshape(-1, 1).astype(np.float32)
+    y = np.repeat([0, 0, 1], [1, 200, 200])
+    gallery = {"gallery": X[1:], "gallery_labels": y[1:], "metric": "euclidean"}
+    assert mean_average_precision_at_r(X[:1], y[:1], **gallery) > 0.95
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 60}, "pass 1 to 59"),
-        ({"k": 0}, "pass 1 to 59"),
+        ({"k": 60}, "from 1 to 59"),
+        ({"k": 0}, "from 1 to 59"),
+        ({"k": 2.5}, "whole number"),
+        ({"k": np.ones((3, 5))}, "whole number"),  # a gallery passed by position
+        ({"sample_weight": np.zeros(60)}, "give one of them a positive weight"),
         ({"metric": "l1"}, "'cosine' or 'euclidean'"),
         ({"gallery": np.ones((3, 5))}, "Pass both"),
         ({"gallery": np.ones((3, 4)), "gallery_labels": [0, 1, 2]}, "same model"),

@@ -4,7 +4,13 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -99,3 +105,30 @@ def test_scorers_can_be_pickled_and_name_themselves():
     assert repr(scorer) == repr(retrieval_scorer(("r_precision", "recall_at_k"), k=5))
     with pytest.raises(ValueError, match="metric='map': pass one or more of recall_at_k"):
         retrieval_scorer("map")
+
+
+@pytest.mark.parametrize("scoring", [None, retrieval_scorer("recall_at_k", 1)])
+def test_folds_of_one_class_have_no_score(iris, scoring):
+    X, y = iris
+    splits = [KFold(3), GroupKFold(3)]
+    for cv in splits:
+        arguments = {"groups": y, "cv": cv, "scoring": scoring}
+        with pytest.raises(ValueError, match="each test fold needs as many"):
+            cross_val_score(HUGEmbedder(max_epochs=1), X, y, error_score="raise", **arguments)
+        with pytest.warns(UserWarning, match="each test fold needs as many"):
+            scores = cross_val_score(HUGEmbedder(max_epochs=1), X, y, **arguments)
+        assert np.isnan(scores).all()
+
+
+def test_a_grid_search_on_folds_of_one_class_prefers_nothing(iris):
+    search = GridSearchCV(HUGEmbedder(max_epochs=5), {"learning_rate": [1e-9, 3e-3]}, cv=3)
+    with pytest.warns(UserWarning, match="each test fold needs as many"):
+        search.fit(*iris)
+    assert np.isnan(search.cv_results_["mean_test_score"]).all()
+
+
+def test_validation_rows_of_one_class_are_refused_before_training(iris):
+    X, y = iris
+    embedder = HUGEmbedder(early_stopping=True)
+    with pytest.raises(ValueError, match="150 validation rows are of one class"):
+        embedder.fit(X, y, X_val=X, y_val=np.ones(150, dtype=int))

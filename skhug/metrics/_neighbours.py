@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -17,34 +18,46 @@ from skhug.metrics._arguments import (
     encode_together,
     rescaled,
 )
+from skhug.metrics._blocks import Block, Points
+from skhug.metrics._ties import Group, Ties
 
 # Similarities held at once: 8 MiB in float32 on the CPU, near its caches; more feeds a GPU.
 _BLOCK_ELEMENTS = {"cpu": 1 << 21}
 _BLOCK_ELEMENTS_ELSEWHERE = 1 << 25
 # Rows of the gallery at a time, or twice the neighbours wanted where those are more.
 _CHUNK_ROWS = 1 << 15
+# Neighbours found beyond those asked for where many ties go on there: finding costs less than
+# counting them in the whole gallery.
+_BEYOND = 16
 
 
 class Found(NamedTuple):
     """Neighbours of a block of queries, nearest first.
 
-    ``hits`` (block, k) tells which are of the query's class, ``similarity`` (block, k) orders
-    them, ``r`` (block,) is how many of the class there are to find, ``rows`` (block,) are the
-    queries' indices. ``buffer`` held their similarities to the gallery's last chunk.
+    ``hits`` (block, k or more) tells which are of the query's class, ``r`` (block,) is how many
+    of the class there are to find, ``rows`` (block,) are the queries' indices. ``ties`` are
+    those that may change a score, ``first_hit`` is the group of the nearest of the class where
+    a measure asked for it.
     """
 
     rows: Tensor
     hits: Tensor
-    similarity: Tensor
     r: Tensor
-    buffer: Tensor
+    ties: Ties
+    first_hit: Group | None
 
 
 class Measure(NamedTuple):
-    """Neighbours needed where R are to find, and the value of each query of a block, (block,)."""
+    """A metric, query by query.
+
+    ``depth`` are the neighbours needed where R are to find, ``value`` is the value of each query
+    of a block, (block,), as if nothing were tied, ``expected`` that of the queries of its ties
+    over all their orders. Where it is None, value reads ``first_hit``, ties and all.
+    """
 
     depth: Callable[[int], int]
     value: Callable[[Found], Tensor]
+    expected: Callable[[Ties], Tensor] | None
 
 
 class Search:
@@ -79,19 +92,20 @@ class Search:
         self.r = self._count_to_find()
         weight = as_weights(sample_weight, len(self.queries), device)
         self.weight = weight * (self.r > 0)
-        if not self.weight.any():
-            raise ValueError(
-                "No query has another of its class to find: pass at least two rows of a class."
-            )
+        self.n_queries = int((self.weight > 0).sum())
+        self._check_something_to_find()
         self.largest_r = int(self.r.max())
         self.largest_k = len(self.gallery) - int(self.among_themselves)
 
     def means(self, measures: Mapping[str, Measure]) -> dict[str, float]:
         """Return weighted means over the queries of several measures, all from one search."""
         totals = {name: self.weight.new_zeros(()) for name in measures}
-        for found in self._find(lambda r: max(measure.depth(r) for measure in measures.values())):
+        for found in self._find(measures.values()):
             for name, measure in measures.items():
-                totals[name] += self.weight[found.rows] @ measure.value(found).to(self.weight)
+                value = measure.value(found).to(self.weight)
+                if measure.expected is not None and found.ties.groups is not None:
+                    value[found.ties.queries] = measure.expected(found.ties)
+                totals[name] += self.weight[found.rows] @ value
         return {name: float(total / self.weight.sum()) for name, total in totals.items()}
 
     def mean(self, values: Tensor) -> float:
@@ -100,72 +114,84 @@ class Search:
 
     def check_k(self, k: int) -> None:
         """Raise if the gallery does not hold k to find."""
-        if not 1 <= k <= self.largest_k:
-            raise ValueError(f"k={k!r}: pass 1 to {self.largest_k}, the rows there are to find.")
+        if not isinstance(k, Integral) or not 1 <= k <= self.largest_k:
+            raise ValueError(
+                f"k={k!r}: pass a whole number from 1 to {self.largest_k}, the rows there are to "
+                "find."
+            )
 
-    def nearer_than_first_hit(self, found: Found, beyond: Tensor) -> Tensor:
-        """Count the gallery rows nearer than the nearest of the class.
+    def _check_something_to_find(self) -> None:
+        """Raise if no query that counts has hits to find, or none could miss."""
+        if not self.r.any():
+            raise ValueError(
+                "No query has another of its class to find: pass at least two rows of a class."
+                if self.among_themselves
+                else "No class of the queries is in gallery_labels, so that nothing can be found: "
+                "pass a gallery with rows of the queries' classes, or, to search the queries "
+                "among themselves, neither gallery nor gallery_labels."
+            )
+        if not self.n_queries:
+            raise ValueError(
+                "sample_weight is zero for every query that has something to find: give one of "
+                "them a positive weight."
+            )
+        if (self.gallery_class == self.gallery_class[0]).all():
+            raise ValueError(
+                "All rows there are to find are of one class, so that any embedding would score "
+                "1: pass rows of at least 2 classes. In cross-validation each test fold needs as "
+                "many: use StratifiedKFold, KFold(shuffle=True) or, for unseen classes, "
+                "GroupKFold with at most half as many folds as classes."
+            )
 
-        ``beyond`` are the places in the block of queries whose class was not found.
-        """
-        own_class = self.query_class[found.rows[beyond], None]
-        best = found.similarity.new_full((len(beyond), 1), -torch.inf)
-        for columns, similarity in self._again(found, beyond):
-            own = self.gallery_class[columns] == own_class
-            best = torch.maximum(best, similarity.masked_fill(~own, -torch.inf).amax(1, True))
-        nearer = torch.zeros_like(beyond)
-        for _, similarity in self._again(found, beyond):
-            nearer += (similarity > best).sum(1)
-        return nearer
-
-    def _again(self, found: Found, places: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the gallery's chunks and the similarities of some queries of a block to them."""
-        n = len(self.gallery)
-        if found.buffer.shape[1] == n:  # they are still there
-            yield slice(0, n), _shaped(found.buffer, len(found.rows), n)[places]
-            return
-        for columns in self._chunks(found.buffer):
-            yield columns, self._similarity(found.rows[places], columns, found.buffer)
-
-    def _find(self, depth: Callable[[int], int]) -> Iterator[Found]:
+    def _find(self, measures: Collection[Measure]) -> Iterator[Found]:
         """Yield blocks of the queries that have a weight, by rising R: each as deep as it asks."""
+        first_hit = any(measure.expected is None for measure in measures)
         wanted = torch.nonzero(self.weight).ravel()
         r, order = self.r[wanted].sort()
-        deepest, r = depth(self.largest_r), r.tolist()
-        buffer, start = self._buffer(deepest), 0
+        deepest = max(measure.depth(self.largest_r) for measure in measures)
+        r, buffer, start = r.tolist(), self._buffer(deepest), 0
+        points = Points(self.query_class, self.gallery_class, self._similarity, self._tolerance)
+        beyond = 1  # the next neighbour tells whether the last is tied
         for rows in wanted[order].split(len(buffer)):
             start += len(rows)
-            k = depth(r[start - 1])
-            similarity, index = self._nearest(rows, k, buffer)
-            hits = self.gallery_class[index] == self.query_class[rows, None]
-            yield Found(rows, hits, similarity, self.r[rows], buffer)
+            k = max(measure.depth(r[start - 1]) for measure in measures)
+            block = Block(points, rows, buffer)
+            yield self._found(block, k, beyond, first_hit)
+            if 4 * block.n_counted > len(rows):
+                beyond = _BEYOND
 
-    def _nearest(self, queries: Tensor, k: int, buffer: Tensor) -> tuple[Tensor, Tensor]:
-        """Return similarities and gallery rows of the k nearest, chunk by chunk."""
-        parts: list[tuple[Tensor, Tensor]] = []
-        for columns in self._chunks(buffer):
-            values, index = largest(self._similarity(queries, columns, buffer), k)
-            parts.append((values, index + columns.start))
-            if len(parts) > 1:
-                values, index = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
-                values, order = values.topk(min(k, values.shape[1]), 1)
-                parts = [(values, index.gather(1, order))]
-        return parts[0]
+    def _found(self, block: Block, k: int, beyond: int, first_hit: bool) -> Found:
+        """Return the k nearest of a block's queries, and all that is counted of its ties."""
+        rows = block.rows
+        similarity, index = block.nearest(min(k + beyond, len(self.gallery)))
+        hits = self.gallery_class[index] == self.query_class[rows, None]
+        ties = block.ties(similarity, hits, k, self.r[rows])
+        first = _first_hit(block, hits[:, :k], ties) if first_hit else None
+        return Found(rows, hits, self.r[rows], ties, first)
 
-    def _similarity(self, queries: Tensor, columns: slice, buffer: Tensor) -> Tensor:
-        """Return what falls as the distance grows, row by row; a query to itself is -inf."""
-        similarity = _shaped(buffer, len(queries), columns.stop - columns.start)
-        torch.mm(self.queries[queries], self.gallery[columns].T, out=similarity)
+    def _similarity(self, queries: Tensor, columns: slice, out: Tensor) -> Tensor:
+        """Fill out with what falls as the distance grows; a query to itself is -inf."""
+        torch.mm(self.queries[queries], self.gallery[columns].T, out=out)
         if self._half_squared is not None:
-            similarity -= self._half_squared[columns]
+            out -= self._half_squared[columns]
         if self.among_themselves:
             column = queries - columns.start
-            inside = (column >= 0) & (column < similarity.shape[1])
-            at = column.clamp(0, similarity.shape[1] - 1)[:, None]
-            similarity.scatter_(
-                1, at, similarity.gather(1, at).masked_fill_(inside[:, None], -torch.inf)
-            )
-        return similarity
+            inside = (column >= 0) & (column < out.shape[1])
+            at = column.clamp(0, out.shape[1] - 1)[:, None]
+            out.scatter_(1, at, out.gather(1, at).masked_fill_(inside[:, None], -torch.inf))
+        return out
+
+    def _tolerance(self, queries: Tensor, similarity: Tensor) -> Tensor:
+        """Return how far rounding may part equal similarities, with whatever instructions.
+
+        A product of unit rows is off by some half units in the last place, which grow as the
+        root of the number of terms. Other rows are as long as the query and its distance allow.
+        """
+        unit = torch.finfo(similarity.dtype).eps * (2 + self.queries.shape[1] ** 0.5 / 2)
+        if self._half_squared is None:
+            return torch.full_like(similarity, unit)
+        squared = self.queries[queries].square().sum(1, keepdim=True)
+        return (2 * squared - similarity).mul_(unit)
 
     def _buffer(self, k: int) -> Tensor:
         """Memory for the similarities of a block to a chunk: fresh memory costs as the product."""
@@ -173,10 +199,6 @@ class Search:
         elements = _BLOCK_ELEMENTS.get(self.queries.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
         block = min(len(self.queries), max(1, elements // chunk))
         return self.queries.new_empty(block, chunk)
-
-    def _chunks(self, buffer: Tensor) -> Iterator[slice]:
-        n, size = len(self.gallery), buffer.shape[1]
-        return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def _as_gallery(self, gallery: Any) -> Tensor:
         points = as_points(gallery, "gallery").to(self.queries)
@@ -207,28 +229,19 @@ class Search:
         return counts[self.query_class] - int(self.among_themselves)
 
 
-def _shaped(buffer: Tensor, *shape: int) -> Tensor:
-    return buffer.ravel()[: shape[0] * shape[1]].view(shape)
+def _first_hit(block: Block, hits: Tensor, ties: Ties) -> Group:
+    """Return the group of the nearest of each query's class, hits being of the k nearest."""
+    place = hits.int().argmax(1)
+    alone, none = torch.ones_like(place), torch.zeros_like(place)
+    group = Group(place, none, alone, alone.clone())
+    if ties.groups is not None:
+        _put(group, ties.queries, ties.groups.at(place[ties.queries]))
+    (beyond,) = torch.nonzero(~hits.any(1), as_tuple=True)
+    if len(beyond):
+        _put(group, beyond, block.nearest_hit(beyond))
+    return group
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest of each row and their columns, largest first, as ``topk`` does.
-
-    The row is cut into groups of every m-th column. The k groups of the largest maxima hold the
-    k largest values, and two selections among few cost less than one among all.
-    """
-    n = values.shape[1]
-    k = min(k, n)
-    size = int((n / k) ** 0.5)  # of a group: makes both selections equally long
-    if size < 3 or n < 1024:
-        return tuple(values.topk(k, 1))
-    m = n // size
-    groups = values[:, : m * size].unflatten(1, (size, m))  # column j * m + i is (j, i)
-    chosen = groups.amax(1).topk(k, 1, sorted=False).indices
-    candidates = groups.gather(2, chosen[:, None, :].expand(-1, size, -1)).flatten(1)
-    if m * size < n:
-        candidates = torch.cat([candidates, values[:, m * size :]], 1)
-    found, place = candidates.topk(k, 1)
-    column = place // k * m + chosen.gather(1, place % k)
-    rest = place - k * size  # among the columns in no group
-    return found, torch.where(rest < 0, column, rest + m * size)
+def _put(group: Group, queries: Tensor, values: Group) -> None:
+    for count, value in zip(group, values, strict=True):
+        count[queries] = value

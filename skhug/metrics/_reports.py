@@ -57,7 +57,9 @@ class Report(dict):
 
 
 def _number(value: float) -> str:
-    """Four decimals, or an exponent where they would show nothing."""
+    """Four decimals, or an exponent where they would show nothing; a count as it is."""
+    if isinstance(value, int):
+        return str(value)
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
 
 

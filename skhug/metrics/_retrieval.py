@@ -1,9 +1,11 @@
 """Retrieval metrics: queries searched among themselves or in a gallery.
 
 Each metric is a mean over queries that have something to find: a query whose class has no other
-member in the gallery is left out. Neighbours at exactly equal distance rank in the order in
-which the search returns them, which is deterministic and otherwise arbitrary; only the
-reciprocal rank counts them as equally near. With the cosine, a row of zeros is as near to all.
+member in the gallery is left out. A gallery of one class is refused, since nothing could be
+found wrongly in it. Neighbours at equal distance are counted by their mean: a metric is its
+expected value over a random order of them, as if they had been shuffled. Distances are equal
+where no more than rounding parts them, a few units in the last place. With the cosine, a row of
+zeros is as near to all.
 
 Memory beside the inputs is bounded, whatever the number of queries and the gallery's size.
 """
@@ -17,9 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skhug._docs import documented
 from skhug.metrics._neighbours import Found, Measure, Search
 from skhug.metrics._reports import Report
+from skhug.metrics._ties import (
+    Group,
+    Ties,
+    chance_of_a_hit,
+    expected_average_precision,
+    expected_hits,
+    expected_reciprocal_rank,
+)
 
 __all__ = [
     "mean_average_precision_at_r",
@@ -33,30 +42,12 @@ __all__ = [
 # Neighbours among which the nearest of the class is looked for before counting.
 _FIRST_HIT_DEPTH = 10
 
-_PARAMETERS = """\
-    embeddings : array or Tensor of shape (n_queries, n_components)
-        Queries; a Tensor is searched on its device.
-    labels : array-like of shape (n_queries,)
-        Their classes, of any type.
-    gallery : array or Tensor of shape (n_gallery, n_components), optional
-        What is searched; by default the queries, each without itself.
-    gallery_labels : array-like of shape (n_gallery,), optional
-        Classes of the gallery.
-    metric : {"cosine", "euclidean"}, default="cosine"
-        Nearness; for cosine, rows are normalised here.
-    sample_weight : array-like of shape (n_queries,), optional
-        Weights of the queries in the mean, non-negative."""
 
-
-_documented = documented(shared=_PARAMETERS)
-
-
-@_documented
 def recall_at_k(
     embeddings: Any,
     labels: Any,
-    *,
     k: int = 1,
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -64,16 +55,34 @@ def recall_at_k(
 ) -> float:
     """Share of queries with one of their class among their k nearest neighbours.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
     k : int, default=1
         Neighbours, at most the size of the gallery.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     recall : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -85,12 +94,11 @@ def recall_at_k(
     return retrieval_values(search, ["recall_at_k"], k)["recall_at_k"]
 
 
-@_documented
 def precision_at_k(
     embeddings: Any,
     labels: Any,
-    *,
     k: int = 1,
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -98,16 +106,34 @@ def precision_at_k(
 ) -> float:
     """Mean share of a query's k nearest neighbours that are of its class.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
     k : int, default=1
         Neighbours, at most the size of the gallery.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     precision : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -119,7 +145,6 @@ def precision_at_k(
     return retrieval_values(search, ["precision_at_k"], k)["precision_at_k"]
 
 
-@_documented
 def r_precision(
     embeddings: Any,
     labels: Any,
@@ -131,14 +156,32 @@ def r_precision(
 ) -> float:
     """Mean precision at R, where R is how many of a query's class there are to find.
 
+    Neighbours at equal distance count by their mean over all orders.
+
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     precision : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -150,7 +193,6 @@ def r_precision(
     return retrieval_values(search, ["r_precision"])["r_precision"]
 
 
-@_documented
 def mean_average_precision_at_r(
     embeddings: Any,
     labels: Any,
@@ -163,16 +205,33 @@ def mean_average_precision_at_r(
     """Mean average precision over a query's R nearest neighbours (MAP@R).
 
     R is how many of the query's class there are to find. The average is
-    ``1/R sum_{i <= R} P(i) rel(i)``, with P(i) the precision at i.
+    ``1/R sum_{i <= R} P(i) rel(i)``, with P(i) the precision at i. Neighbours at equal distance
+    count by their mean over all orders.
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     score : float
         Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     References
     ----------
@@ -188,7 +247,6 @@ def mean_average_precision_at_r(
     return retrieval_values(search, ["mean_average_precision_at_r"])["mean_average_precision_at_r"]
 
 
-@_documented
 def mean_reciprocal_rank(
     embeddings: Any,
     labels: Any,
@@ -200,16 +258,32 @@ def mean_reciprocal_rank(
 ) -> float:
     """Mean of 1 / rank of the nearest neighbour of a query's class.
 
-    The rank is 1 plus the number of gallery rows strictly nearer.
+    Neighbours at equal distance count by the mean of 1 / rank over all their orders.
 
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     score : float
         Above 0, at most 1.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -221,12 +295,11 @@ def mean_reciprocal_rank(
     return retrieval_values(search, ["mean_reciprocal_rank"])["mean_reciprocal_rank"]
 
 
-@_documented
 def retrieval_report(
     embeddings: Any,
     labels: Any,
-    *,
     k: int | Sequence[int] = (1, 10),
+    *,
     gallery: Any = None,
     gallery_labels: Any = None,
     metric: str = "cosine",
@@ -234,17 +307,36 @@ def retrieval_report(
 ) -> Report:
     """Every retrieval metric from one search, as a dict that prints as a table.
 
+    Neighbours at equal distance count by their mean over all orders, in every metric.
+
     Parameters
     ----------
-    {shared}
+    embeddings : array or Tensor of shape (n_queries, n_components)
+        Queries; a Tensor is searched on its device.
+    labels : array-like of shape (n_queries,)
+        Their classes, of any type.
     k : int or sequence of int, default=(1, 10)
         Neighbours for recall and precision; those above the size of the gallery are left out.
+    gallery : array or Tensor of shape (n_gallery, n_components), optional
+        What is searched; by default the queries, each without itself.
+    gallery_labels : array-like of shape (n_gallery,), optional
+        Classes of the gallery.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Nearness; for cosine, rows are normalised here.
+    sample_weight : array-like of shape (n_queries,), optional
+        Weights of the queries in the mean, non-negative.
 
     Returns
     -------
     report : Report
         ``recall_at_1``, ``precision_at_1`` and so on for every k, ``r_precision``,
-        ``mean_average_precision_at_r`` and ``mean_reciprocal_rank``.
+        ``mean_average_precision_at_r`` and ``mean_reciprocal_rank``; ``n_queries``, how many
+        queries counted: those of a positive weight that have something to find.
+
+    Raises
+    ------
+    ValueError
+        If no query has anything to find, or all rows to find are of one class.
 
     Examples
     --------
@@ -256,6 +348,7 @@ def retrieval_report(
     r_precision                    1.0000    1.0000
     mean_average_precision_at_r    1.0000    1.0000
     mean_reciprocal_rank           1.0000    1.0000
+    n_queries                           2         -
     """
     search = Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     depths = [k] if isinstance(k, Integral) else [d for d in k if d <= search.largest_k]
@@ -269,7 +362,7 @@ def retrieval_report(
     optimum = dict.fromkeys(measures, 1.0)
     for depth in depths:  # a class may have fewer members than there are places
         optimum[f"precision_at_{depth}"] = search.mean((search.r / depth).clamp_max(1))
-    return Report(search.means(measures), optimum)
+    return Report({**search.means(measures), "n_queries": search.n_queries}, optimum)
 
 
 def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[str, float]:
@@ -280,16 +373,28 @@ def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[s
 
 def _recall(search: Search, k: int) -> Measure:
     search.check_k(k)
-    return Measure(lambda r: k, lambda found: found.hits[:, :k].any(1))
+    return Measure(
+        lambda r: k,
+        lambda found: found.hits[:, :k].any(1),
+        lambda ties: chance_of_a_hit(*_group_of(ties, torch.full_like(ties.r, k))),
+    )
 
 
 def _precision(search: Search, k: int) -> Measure:
     search.check_k(k)
-    return Measure(lambda r: k, lambda found: found.hits[:, :k].sum(1) / k)
+    return Measure(
+        lambda r: k,
+        lambda found: found.hits[:, :k].sum(1) / k,
+        lambda ties: expected_hits(*_group_of(ties, torch.full_like(ties.r, k))) / k,
+    )
 
 
 def _r_precision(_: Search) -> Measure:
-    return Measure(lambda r: r, lambda found: _within_r(found).sum(1) / found.r)
+    return Measure(
+        lambda r: r,
+        lambda found: _within_r(found).sum(1) / found.r,
+        lambda ties: expected_hits(*_group_of(ties, ties.r)) / ties.r,
+    )
 
 
 def _average_precision(_: Search) -> Measure:
@@ -299,19 +404,24 @@ def _average_precision(_: Search) -> Measure:
         counts = hits.cumsum(1, dtype=torch.float32)  # whole numbers, exact to 2^24
         return (counts / rank).mul_(hits).sum(1) / found.r
 
-    return Measure(lambda r: r, value)
+    return Measure(lambda r: r, value, expected_average_precision)
 
 
 def _reciprocal_rank(search: Search) -> Measure:
     def value(found: Found) -> Tensor:
-        best = found.similarity.gather(1, found.hits.int().argmax(1, keepdim=True))
-        nearer = (found.similarity > best).sum(1)
-        (beyond,) = torch.nonzero(~found.hits.any(1), as_tuple=True)
-        if len(beyond):
-            nearer[beyond] = search.nearer_than_first_hit(found, beyond)
-        return 1 / (1 + nearer)
+        group = found.first_hit
+        rank = (1 / (1 + group.before)).to(search.weight)
+        (tied,) = torch.nonzero(group.size > 1, as_tuple=True)
+        if len(tied):
+            rank[tied] = expected_reciprocal_rank(Group(*(count[tied] for count in group)))
+        return rank
 
-    return Measure(lambda r: min(_FIRST_HIT_DEPTH, search.largest_k), value)
+    return Measure(lambda r: min(_FIRST_HIT_DEPTH, search.largest_k), value, None)
+
+
+def _group_of(ties: Ties, n: Tensor) -> tuple[Group, Tensor]:
+    """Return the group of the n-th nearest, and n."""
+    return ties.groups.at(n - 1), n
 
 
 def _within_r(found: Found) -> Tensor:

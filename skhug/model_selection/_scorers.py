@@ -12,8 +12,8 @@ from skhug.metrics._retrieval import MEASURES, retrieval_values
 
 def retrieval_scorer(
     metric: str | Sequence[str] = "mean_average_precision_at_r",
-    *,
     k: int = 1,
+    *,
     distance: str = "cosine",
 ) -> RetrievalScorer:
     """Make a scorer that embeds rows and searches them among themselves.
@@ -21,6 +21,8 @@ def retrieval_scorer(
     It takes whatever has ``transform``: :class:`~skhug.HUGEmbedder`, :class:`~skhug.HUGClassifier`
     or a Pipeline that ends in one. Since no class needs to be known in training, a splitter that
     keeps classes together, such as ``GroupKFold`` with ``groups=y``, scores on unseen classes.
+    A test fold needs at least two classes, or there is nothing to find wrongly: ask
+    ``GroupKFold`` for at most half as many folds as there are classes.
 
     Parameters
     ----------
