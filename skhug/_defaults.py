@@ -194,6 +194,8 @@ def class_weights(
     makes up for the batches of ``drawn`` rows in which a class does not occur; 0 is for batches
     that know of the classes.
     """
+    if class_weight is None:
+        return np.ones(len(classes))
     if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
         total = np.bincount(y, weight, len(classes))
         known = total > 1e-300 * total.max()  # declared classes may have no row yet
