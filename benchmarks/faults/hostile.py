@@ -1,7 +1,7 @@
 """Hostile and odd input by the thousand: what works, is stopped, is refused, and what fails.
 
-Draws the cases of ``tests/test_hostile.py`` with another seed and a larger budget, and goes on
-where one fails. Runs in about ten minutes on a core:
+Draws the cases of ``tests/hostile/test_hostile.py`` with another seed and a larger budget, and
+goes on where one fails. Runs in about ten minutes on a core:
 
     OMP_NUM_THREADS=1 python benchmarks/faults/hostile.py
 """
@@ -19,7 +19,7 @@ import torch
 from hypothesis import HealthCheck, given, seed, settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))  # what the tests draw
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "_helpers"))  # what the tests draw
 
 import hostile_cases as cases
 import hostile_checks as checks

@@ -2,7 +2,7 @@
 
     python benchmarks/faults/processors.py                          # all of it, six runs
     python benchmarks/faults/processors.py --only AVX2 --threads 2  # one run
-    python benchmarks/faults/processors.py -- tests/test_losses.py  # a part of it
+    python benchmarks/faults/processors.py -- tests/losses/test_losses.py  # a part of it
 
 torch, oneDNN and MKL choose their kernels by the processor, and each has a variable that keeps it
 from the larger ones. What only such a processor does is found here: sums in another order, kernels

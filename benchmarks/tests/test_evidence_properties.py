@@ -1,15 +1,11 @@
 """The questions about HUG's properties run from the data to their reports, here on digits."""
 
 import json
-import sys
-from pathlib import Path
 
+import common
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import common
 from evidence import (
     calibration,
     decoupling,

@@ -1,15 +1,11 @@
 """The evidence's losses of peers: against naive loops and pytorch-metric-learning."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from evidence import losses
+from torch.nn import functional as F
 
 N, CLASSES, WIDTH = 12, 4, 5
 COUNTS = torch.tensor([40.0, 20.0, 10.0, 2.0])

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 import skhug
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 MODULES = ["skhug", *(f"skhug.{name}" for name in skhug._MODULES)]
 HEADER = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.M)
 ENTRY = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: : (.*))?$", re.M)

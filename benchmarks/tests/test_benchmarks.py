@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-SCRIPTS = sorted(path for path in BENCHMARKS.rglob("*.py") if path.name != "_internals.py")
+SCRIPTS = sorted(
+    path
+    for path in BENCHMARKS.rglob("*.py")
+    if path.name != "_internals.py" and "tests" not in path.parts
+)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),

@@ -2,14 +2,11 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
+import common
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import common
 from evidence import choices, generalisation, harness, longtail, noise
 from evidence.models import Budget
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SITE = Path(__file__).parents[1] / "docs" / "_build"
+SITE = Path(__file__).parents[2] / "docs" / "_build"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOAK = Path(__file__).parents[1] / "benchmarks" / "faults" / "soak.py"
+SOAK = Path(__file__).parents[2] / "benchmarks" / "faults" / "soak.py"
 
 
 @pytest.mark.slow

@@ -1,12 +1,7 @@
 """Attacks stay within their box, do what they are named for, and the worst counts."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from evidence import attacks, robustness
 
 SIDE, RADIUS = 4, 12.75

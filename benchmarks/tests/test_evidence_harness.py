@@ -1,14 +1,10 @@
 """The evidence's harness: equal work for all, no look at the test rows, figures that are right."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from evidence import data, harness, losses
 from evidence.contenders import CROSS_ENTROPY, HUG, NORMALISED, ROBUST, SCIKIT_LEARN, values
 from evidence.data import Task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "faults" / "kills.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults" / "kills.py"
 
 
 @pytest.mark.slow
