@@ -160,7 +160,7 @@ def default_components(n_classes: int) -> int:
 
 
 def default_batch_size(n: int) -> int:
-    """Rows a batch: about a 128th of the data, a power of two between 32 and 256."""
+    """Rows per batch: about a 128th of the data, a power of two between 32 and 256."""
     return int(np.clip(2 ** round(math.log2(max(n / 128, 1))), *BATCH))
 
 

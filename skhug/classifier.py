@@ -108,11 +108,11 @@ default="optimal"
         Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
     weight_decay : float, optional
         Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
-        weight_decay`` a step, with SGD added to the gradient. By default the optimizer's own, 2.0
+        weight_decay`` per step, with SGD added to the gradient. By default the optimizer's own, 2.0
         and 0.0005, or for flat rows of fewer than 256 features 0.25 of these, since few features
         ask for curved boundaries; with a callable, that of what it makes.
     batch_size : int or "auto", default="auto"
-        Rows a step, at least 1. ``"auto"`` takes about a 128th of the data, between 32 and
+        Rows per step, at least 1. ``"auto"`` takes about a 128th of the data, between 32 and
         256.
     max_epochs : int or "auto", default="auto"
         Passes over the data, at least 1. ``"auto"`` is about 2,000 steps, between 20 and 200
@@ -155,7 +155,7 @@ default="optimal"
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
         input of more than 100,000 numbers; on a CUDA GPU it may round products in training to TF32
-        and, from 10,000,000,000 floating-point operations a step on, runs the encoder's training
+        and, from 10,000,000,000 floating-point operations per step on, runs the encoder's training
         steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so anywhere; parameters, losses,
         inference and outputs are float32 then. ``"float32"`` never rounds to less in training.
         torch's settings are as before after fit.
@@ -174,7 +174,7 @@ default="optimal"
         for the encoder's layers. Without it, sums over the rows of a class (``index_add``) are
         added in any order, and fits differ by rounding. Global random states are left as they were.
     verbose : int, default=0
-        1 prints a line an epoch: which of how many, its losses, scores and the seconds so far.
+        1 prints one line per epoch: which of how many, its losses, scores and the seconds so far.
 
     Attributes
     ----------
@@ -182,11 +182,11 @@ default="optimal"
         Sorted labels of ``y``. One whose rows all have weight zero has a proxy and a probability,
         and is not trained.
     proxies_ : ndarray of shape (n_classes, n_components)
-        Unit vectors, one a class.
+        Unit vectors, one per class.
     module_ : torch.nn.Module
         From raw rows to unit embeddings.
     history_ : list of dict
-        One row an epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
+        One row per epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
         ``within``, the measures of ``track``, and ``validation_score`` where there are validation
         rows.
     n_iter_ : int

@@ -15,7 +15,7 @@ SCALE = 16.0  # of the cosines in the normalised softmax
 
 
 class Softmax(nn.Module):
-    """Cross-entropy of the network's outputs, one a class."""
+    """Cross-entropy of the network's outputs, one per class."""
 
     def __init__(self, n_classes, n_components):
         super().__init__()

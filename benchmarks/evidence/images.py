@@ -150,7 +150,7 @@ LOSSES = {
 
 
 def accuracy(form: Form, name: str, loss: str, data: Images, rate: float, seed: int):
-    """Train once; the accuracy on the test images, and seconds a fit by its epochs."""
+    """Train once; the accuracy on the test images, and seconds per fit by its epochs."""
     start = time.perf_counter()
     predict = LOSSES[loss](form, AUGMENT[name], data.X, data.y, rate, seed)
     wait_for_device()

@@ -49,7 +49,7 @@ class Batches:
     class_weight : Tensor of shape (n_classes,)
         Weights of the classes' means, of mean 1.
     batch_size : int
-        Rows a batch. A last batch of one row joins the one before it, since batch
+        Rows per batch. A last batch of one row joins the one before it, since batch
         normalisation cannot take it alone.
     prepare : callable
         From the rows of a batch and the generator to what is yielded.

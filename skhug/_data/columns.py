@@ -99,7 +99,7 @@ def _length(row: Any) -> int | None:
 
 
 def _of_objects(X: np.ndarray) -> np.ndarray:
-    """Stack an array of vectors, one a row; anything else is left to scikit-learn."""
+    """Stack an array of vectors, one per row; anything else is left to scikit-learn."""
     flat = X.ravel()
     lone = X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1)
     return _stacked(flat, "X") if lone and len(flat) and _is_vector(flat[0]) else X
@@ -205,7 +205,7 @@ def _laid_out(X: Any, parts: dict[int, np.ndarray]) -> Any:
     """
     names = _names(X)
     if len(names) == 1 and parts[0].ndim > 2:
-        return parts[0]  # images, one a row
+        return parts[0]  # images, one per row
     blocks, wide = [], []
     for i, name in enumerate(names):
         block = parts[i] if i in parts else np.asarray(_column(X, i))

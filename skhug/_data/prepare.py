@@ -232,7 +232,7 @@ def prepare_images(
         if not mean.shape == std.shape == (channels,) or not np.all(std > 0):
             raise ValueError(
                 f"standardize={standardize!r}: pass (mean, std) with {channels} number"
-                f"{'s' * (channels > 1)} each, one a channel, the deviations above 0."
+                f"{'s' * (channels > 1)} each, one per channel, the deviations above 0."
             )
     inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     return NormalizeImages(layout.shape, torch.as_tensor(mean), torch.as_tensor(inverse), dtype)

@@ -231,7 +231,7 @@ class _DatasetRows(Source):
             what = f"of shape {label.shape}" if label.ndim else "None"
             raise ValueError(
                 f"The labels of {self._name} are {what}: a label is one number or text. Pass y, "
-                "one a row."
+                "one per row."
             )
         return np.array([np.asarray(as_array(self._dataset[i][1])) for i in range(len(self))])
 

@@ -128,12 +128,12 @@ def candidates(embeddings: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
     drawn = torch.randperm(len(proxies), generator=generator)[: _CANDIDATES - _NEAREST - 1]
     drawn = drawn.to(y.device)
     rows, labels = (row_blocks(a, len(proxies)) for a in (embeddings, y))
-    blocks = [_few(z, proxies, own, drawn) for z, own in zip(rows, labels, strict=True)]
+    blocks = [_candidates_of(z, proxies, own, drawn) for z, own in zip(rows, labels, strict=True)]
     cosines, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return Candidates(cosines, torch.zeros_like(y), log_count)
 
 
-def _few(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+def _candidates_of(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and log-counts of the true class, the nearest others, and the drawn ones."""
     cosines = z @ proxies.T  # (block, n_classes)
     own = cosines.gather(1, y[:, None])

@@ -17,11 +17,11 @@ from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.archive import pack, read_archive, replace_file
 from skhug._saving.json_codec import NotPlainError, decode, encode
 from skhug._saving.modules import (
-    framed,
     full_state,
     load_full_state,
     pack_frame,
     rebuild,
+    rebuild_encoder,
     unpack_prepare,
 )
 from skhug.encoders import Encoder
@@ -133,7 +133,7 @@ def load_model(path: str | os.PathLike, kinds: Mapping[str, type], given: dict[s
         body = _supplied_body(given.get("encoder"), packed, prepare)
     _check_probe(prepare, body, packed)
     estimator.set_params(**given)
-    estimator.module_ = framed(prepare, body, packed, spec)
+    estimator.module_ = rebuild_encoder(prepare, body, packed, spec)
     return estimator
 
 

@@ -38,7 +38,7 @@ def unpack_module(packed: dict[str, Any]) -> SphereEncoder:
     else:
         weights = unpack_tensors(packed["weights"])
         body = rebuild(spec, prepare, packed, weights)
-    return framed(prepare, body, packed, spec)
+    return rebuild_encoder(prepare, body, packed, spec)
 
 
 def pack_frame(encoder: SphereEncoder) -> dict[str, Any]:
@@ -69,7 +69,9 @@ def rebuild(
     return body
 
 
-def framed(prepare: Prepare, body: nn.Module, packed: dict[str, Any], spec: Any) -> SphereEncoder:
+def rebuild_encoder(
+    prepare: Prepare, body: nn.Module, packed: dict[str, Any], spec: Any
+) -> SphereEncoder:
     """Return a body in the frame of :func:`pack_frame`, in evaluation mode."""
     shape, softness = packed["input_shape"], packed.get("softness", 0.0)  # older files have none
     return SphereEncoder(prepare, body, shape, packed["n_components"], spec, softness).eval()

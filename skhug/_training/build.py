@@ -190,6 +190,6 @@ def _training_body(settings: Settings, objective: Objective) -> Callable[[Tensor
         # Batches come in two sizes: two fast programs beat one for any size.
         forward = torch.compile(body, dynamic=False).__call__
     if objective.step_flops(settings.batch_size) >= settings.bfloat16_flops:
-        # Every weight is cast once a step: nothing to keep.
+        # Every weight is cast once per step: nothing to keep.
         forward = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)(forward)
     return forward

@@ -123,7 +123,7 @@ def perceptron_kernel(
     return kernel
 
 
-def halved(
+def in_two_parts(
     kernel: Callable[[Tensor, Tensor, Tensor], Tensor], gradients: list[Tensor]
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return a kernel that takes a batch in two parts and adds up what it writes for each."""

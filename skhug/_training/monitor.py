@@ -28,7 +28,7 @@ class Monitor:
     patience : Patience or None
         Early stopping on that score.
     verbose : bool
-        Whether to print a line an epoch.
+        Whether to print one line per epoch.
     max_epochs : int or None
         Epochs at most, for that line; None where nobody knows.
     keep : callable

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
-from skhug._training.mlp_gradients import find_kernel, halved
+from skhug._training.mlp_gradients import find_kernel, in_two_parts
 from skhug.encoders._probing import repeated_weights
 from skhug.losses import HUGLoss, HUGLossTerms
 from skhug.losses._within_class import within_sum
@@ -84,7 +84,7 @@ class Objective(nn.Module):
                 raise
         self._parts *= 2
         if self._kernel is not None:
-            self._kernel = halved(self._kernel, self._gradients)
+            self._kernel = in_two_parts(self._kernel, self._gradients)
         _warn_out_of_memory(len(X), self._parts)
         free_memory(X.device)
         return self.gradients(X, y, coef)
@@ -139,7 +139,7 @@ class Objective(nn.Module):
     def step_flops(self, batch_size: int) -> float:
         """Floating-point operations of a training step: three times those of the forward pass.
 
-        Every weight counts once a row, and those of a convolution once a position. Fixed proxies
+        Every weight counts once per row, and those of a convolution once per position. Fixed proxies
         cost nothing: a step reads the rows' own.
         """
         return 6.0 * batch_size * self._weights_a_row

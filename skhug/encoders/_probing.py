@@ -45,7 +45,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def repeated_weights(body: nn.Module, row_shape: tuple[int, ...]) -> int:
-    """Multiplications a row that convolutions add to one for each of their weights."""
+    """Multiplications per row that convolutions add to one for each of their weights."""
     layers = [m for m in body.modules() if isinstance(m, _CONVOLUTIONS)]
     if not layers:
         return 0

@@ -16,7 +16,7 @@ __all__ = ["energy_gradient", "gram_logdet", "hyperspherical_energy", "separatio
 
 
 def hyperspherical_energy(points: Tensor, s: float = 2.0) -> Tensor:
-    """Hyperspherical energy a point: ``1/n sum_i sum_{j != i} K_s(||p_i - p_j||)``.
+    """Hyperspherical energy per point: ``1/n sum_i sum_{j != i} K_s(||p_i - p_j||)``.
 
     Parameters
     ----------

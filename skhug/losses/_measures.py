@@ -216,14 +216,14 @@ class MHE(Uniformity):
         self.n_sampled = n_sampled
 
     def between(self, proxies: Tensor) -> Tensor:
-        """Return the energy a class, ``hyperspherical_energy(proxies, s)``, or its estimate."""
+        """Return the energy per class, ``hyperspherical_energy(proxies, s)``, or its estimate."""
         drawn = self._draw(len(proxies), proxies.device)
         if drawn is None:
             return hyperspherical_energy(proxies, self.s)
         return _pairs_a_class(proxies, drawn) * hyperspherical_energy(proxies[drawn], self.s)
 
     def between_gradient(self, proxies: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the energy a class, or its estimate, and its gradient."""
+        """Return the energy per class, or its estimate, and its gradient."""
         drawn = self._draw(len(proxies), proxies.device)
         if drawn is None:
             return energy_gradient(proxies, self.s)
@@ -233,7 +233,7 @@ class MHE(Uniformity):
         return scale * value, gradient
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
-        """Return the energy a class: exact up to 4,096 classes, beyond an unbiased estimate."""
+        """Return the energy per class: exact up to 4,096 classes, beyond an unbiased estimate."""
         subset = _subset(proxies, _EXACT_POINTS)
         return _pairs_a_class(proxies, subset) * hyperspherical_energy(subset, self.s)
 

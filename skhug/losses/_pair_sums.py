@@ -88,7 +88,7 @@ def _diagonal_tile(u: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     value, slope = kernel(squared)
     if near is None:
         return value.sum(), torch.mm(slope, u).mul_(-4)
-    push = _mend(u, u, near, kernel, value, slope)
+    push = _correct_pairs(u, u, near, kernel, value, slope)
     gradient = torch.mm(slope, u).mul_(-4)
     return value.sum(), gradient.index_add_(0, near[0], push)
 
@@ -99,7 +99,7 @@ def _tile(a: Tensor, b: Tensor, kernel: Kernel, in_a: Tensor, in_b: Tensor) -> T
     near = _near_pairs(squared)
     value, slope = kernel(squared)
     if near is not None:
-        push = _mend(a, b, near, kernel, value, slope)
+        push = _correct_pairs(a, b, near, kernel, value, slope)
         in_a.index_add_(0, near[0], push)
         in_b.index_add_(0, near[1], push, alpha=-1)
     in_a.addmm_(slope, b, alpha=-4)
@@ -107,7 +107,7 @@ def _tile(a: Tensor, b: Tensor, kernel: Kernel, in_a: Tensor, in_b: Tensor) -> T
     return 2 * value.sum()
 
 
-def _mend(
+def _correct_pairs(
     a: Tensor, b: Tensor, near: tuple[Tensor, Tensor], kernel: Kernel, value: Tensor, slope: Tensor
 ) -> Tensor:
     """Put right the values of near pairs by direct differences; return their pushes on a.

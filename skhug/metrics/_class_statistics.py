@@ -25,7 +25,7 @@ class Classwise:
     labels : array-like of shape (n_samples,)
         Their classes.
     proxies : array or Tensor of shape (n_classes, n_components), optional
-        One a class: in the sorted order of the labels where there are as many classes, else
+        One per class: in the sorted order of the labels where there are as many classes, else
         labels are their row numbers.
 
     Raises

@@ -286,7 +286,7 @@ def self_duality(embeddings: Any, labels: Any, proxies: Any) -> float:
     labels : array-like of shape (n_samples,)
         Their classes, of any type; at least 2 classes.
     proxies : array or Tensor of shape (n_classes, n_components)
-        One a class: in the sorted order of the labels where there are as many classes, else
+        One per class: in the sorted order of the labels where there are as many classes, else
         labels are the proxies' row numbers and classes without rows are left out.
 
     Returns
@@ -327,7 +327,7 @@ def ncc_agreement(embeddings: Any, labels: Any, proxies: Any) -> float:
     labels : array-like of shape (n_samples,)
         Their classes, of any type; at least 2 classes.
     proxies : array or Tensor of shape (n_classes, n_components)
-        One a class: in the sorted order of the labels where there are as many classes, else
+        One per class: in the sorted order of the labels where there are as many classes, else
         labels are the proxies' row numbers and classes without rows are left out.
 
     Returns

@@ -10,7 +10,7 @@ __all__ = ["optimal_energy", "optimal_separation"]
 
 
 def optimal_energy(n_points: int, n_components: int, s: float = 2.0) -> float:
-    """Return the least hyperspherical energy a point, where it is known.
+    """Return the least hyperspherical energy per point, where it is known.
 
     Parameters
     ----------

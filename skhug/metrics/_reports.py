@@ -73,7 +73,7 @@ def geometry_report(embeddings: Any, labels: Any, proxies: Any = None) -> Report
     labels : array-like of shape (n_samples,)
         Their classes, of any type; at least 2 classes.
     proxies : array or Tensor of shape (n_classes, n_components), optional
-        One a class: in the sorted order of the labels where there are as many classes, else
+        One per class: in the sorted order of the labels where there are as many classes, else
         labels are the proxies' row numbers. Without, measures that need them are left out.
 
     Returns

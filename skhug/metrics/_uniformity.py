@@ -22,7 +22,7 @@ __all__ = [
 
 
 def hyperspherical_energy(points: Any, s: float = 2.0) -> float:
-    """Hyperspherical energy a point, as a number.
+    """Hyperspherical energy per point, as a number.
 
     :func:`skhug.losses.hyperspherical_energy` is the same as a differentiable tensor, and
     :func:`optimal_energy` the least there can be.
@@ -81,7 +81,7 @@ def separation(points: Any) -> float:
 
 
 def uniformity_between(points: Any, s: float = 2.0) -> float:
-    """Hyperspherical uniformity between classes: minus the energy a point.
+    """Hyperspherical uniformity between classes: minus the energy per point.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def uniformity_gap(
 
 
 def energy_of(x: Classwise, s: float = 2.0) -> float:
-    """Hyperspherical energy a class of the class means."""
+    """Hyperspherical energy per class of the class means."""
     return float(losses.hyperspherical_energy(unit(x.means), s))
 
 
@@ -197,7 +197,7 @@ def separation_of(x: Classwise) -> float:
 
 
 def uniformity_between_of(x: Classwise, s: float = 2.0) -> float:
-    """Minus the energy a class of the proxies, or of the class means."""
+    """Minus the energy per class of the proxies, or of the class means."""
     return -float(losses.hyperspherical_energy(_centres(x), s))
 
 

@@ -28,7 +28,7 @@ class HistoryDisplay:
     Parameters
     ----------
     history : list of dict
-        A row an epoch, as in ``history_``; ``epoch`` is counted from 1 where it is missing.
+        One row per epoch, as in ``history_``; ``epoch`` is counted from 1 where it is missing.
         Values that are no numbers are passed over, and so are epochs without a value.
 
     Attributes
@@ -87,7 +87,7 @@ class HistoryDisplay:
         Parameters
         ----------
         history : list of dict
-            A row an epoch.
+            One row per epoch.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
 

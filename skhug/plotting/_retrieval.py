@@ -36,7 +36,7 @@ class RetrievalDisplay:
     ax_ : matplotlib Axes
         The axes.
     images_ : ndarray of shape (n_queries, 1 + k) of matplotlib AxesImage
-        The tiles, a row a query.
+        The tiles, one row per query.
     wrong_ : ndarray of bool of shape (n_queries, k)
         Which neighbours are of another class.
     crosses_ : matplotlib Line2D

@@ -25,7 +25,7 @@ def similar_to_near(points: np.ndarray, centres: np.ndarray, seed: int) -> np.nd
     points : ndarray of shape (n_classes, n_components)
         Unit rows.
     centres : ndarray of shape (n_classes, n_features)
-        One a class, finite; one that is not known is the mean of the others.
+        One per class, finite; one that is not known is the mean of the others.
     seed : int
         Of the search's starts.
 
