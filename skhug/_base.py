@@ -134,10 +134,10 @@ class _BaseHUG(
         nested: dict[str, set[str]] = {}
         for key in params:
             name, _, inner = key.partition("__")
-            if inner and name in SHORTHANDS and name not in params:
+            if inner and name in SHORTHANDS:
                 nested.setdefault(name, set()).add(inner)
         for name, inner in nested.items():
-            setattr(self, name, expand_to_set(name, getattr(self, name), inner))
+            params[name] = expand_to_set(name, params.get(name, getattr(self, name)), inner)
         return super().set_params(**params)
 
     # --- fit ------------------------------------------------------------------------------

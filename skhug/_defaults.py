@@ -38,8 +38,8 @@ EPOCHS = (20, 200)
 FEW_FEATURES = 256
 DECAY_OF_FEW = 0.25
 BATCH = (32, 256)
-# Numbers that proxies may have by default before the simplex is given up, and the components
-# that they keep however many classes there are.
+# The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
+# than so many: more classes get fewer components than the simplex needs, but at least these.
 PROXY_NUMBERS = 2**22
 FEWEST_OF_MANY = 128
 

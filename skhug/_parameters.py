@@ -1,4 +1,4 @@
-"""The estimators' parameters: what is allowed, and their documentation."""
+"""What the estimators' parameters may be, and what their strings stand for."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _place_in_users_code() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-# Where it is this, nobody has set it.
+# The default: an alpha of this value was left alone.
 ALPHA = 1.0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from evidence import choices, generalisation, harness, longtail, noise
 from evidence.models import Budget
+from sklearn.datasets import load_digits
 
 from skhug import MLP
 
@@ -16,8 +17,8 @@ TINY = Budget(MLP(16), n_components=9, epochs=2)
 
 
 @pytest.fixture
-def lab(tmp_path, digits, monkeypatch):
-    X, y = digits
+def lab(tmp_path, monkeypatch):
+    X, y = load_digits(return_X_y=True)
     np.savez(
         tmp_path / "mnist.npz", X_train=X[:1200], y_train=y[:1200], X_test=X[1200:], y_test=y[1200:]
     )

@@ -36,8 +36,8 @@ _COSINES = 1 << 21
 _CENTRE = np.array([-0.8, -8.2, 0.5])
 _GROWS = np.array([1.0, 0.0, 1.0])
 _BOUNDS = [(-3.0, 4.0), (-12.0, 2.0), (-8.0, 5.0)]
-# Pull towards it, against a mean log-loss. Rows that were trained on look better than
-# new ones however many they are: there it does not fade with their number.
+# How strongly a fit is drawn to the centre, against a mean log-loss. Rows that were trained on
+# look better than new ones however many they are: there it does not fade with their number.
 _PULL_TRAINED = 0.04
 _PULL_HELD_OUT = 0.5
 

@@ -12,21 +12,19 @@ from torch import Tensor
 
 from skhug import augment
 from skhug._device import to_numpy
-from skhug.encoders import MLP, ConvNet, ResNet
-from skhug.losses import MGD, MHE, MHS
-from skhug.optimizers import SGD, AdamW
-from skhug.proxies import Learned
+from skhug._parameters import SHORTHANDS
 from skhug.sampling import BalancedBatches
 
 __all__ = ["NotPlainError", "decode", "encode", "map_leaves"]
 
-# Composed parameters: their constructors assign their arguments and do nothing else.
+# Composed parameters, all that strings stand for among them: their constructors assign their
+# arguments and do nothing else.
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(MLP, ConvNet, ResNet, MHE, MHS, MGD, Learned, AdamW, SGD, BalancedBatches),
-        *(augment.Affine, augment.Compose, augment.Cutout),
-        *(augment.HorizontalFlip, augment.RandomCrop),
+        *(kind for named in SHORTHANDS.values() for kind in named.values()),
+        *(getattr(augment, name) for name in augment.__all__ if name != "Augmentation"),
+        BalancedBatches,
     )
 }
 _NUMBERS = "biuf"

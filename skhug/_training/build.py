@@ -20,10 +20,11 @@ from skhug._device import FLOPS_A_FUNCTION, threads_for, to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
+from skhug._parameters import SHORTHANDS
 from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
 from skhug._training.objective import Objective
-from skhug.encoders import MLP, ConvNet, Encoder, ResNet
+from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._probing import output_width
 from skhug.losses import MHE, MHS, HUGLoss
@@ -35,8 +36,8 @@ __all__ = ["build_batches", "build_objective"]
 
 # Features that tell which classes are alike.
 _CENTRE_FEATURES = 4096
-# Encoders that a fitted model is built from again.
-_REBUILT = (MLP, ConvNet, ResNet)
+# Encoders whose modules are built from their parameters again: those that have a name.
+_REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 
 def build_objective(settings: Settings, task: Task, earlier: Earlier | None = None) -> Objective:

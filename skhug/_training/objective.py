@@ -139,8 +139,8 @@ class Objective(nn.Module):
     def step_flops(self, batch_size: int) -> float:
         """Floating-point operations of a training step: three times those of the forward pass.
 
-        Every weight counts once per row, and those of a convolution once per position. Fixed proxies
-        cost nothing: a step reads the rows' own.
+        Every weight counts once per row, and those of a convolution once per position. Fixed
+        proxies cost nothing: a step reads the rows' own.
         """
         return 6.0 * batch_size * self._weights_a_row
 

@@ -14,7 +14,7 @@ from skhug._guesses import did_you_mean
 from skhug._model.embedding import device_of, embed
 from skhug._training.objective import Objective
 from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._measures import MEASURES
+from skhug.metrics._measures import GEOMETRY
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)
@@ -111,13 +111,13 @@ def _functions(track: Any) -> dict[str, Callable[..., float]]:
 
 
 def _known(name: str) -> Callable[[Classwise], float]:
-    if name not in MEASURES:
-        known = ", ".join([*GROUPS, *MEASURES])
-        meant = did_you_mean(name, [*GROUPS, *MEASURES])
+    if name not in GEOMETRY:
+        known = ", ".join([*GROUPS, *GEOMETRY])
+        meant = did_you_mean(name, [*GROUPS, *GEOMETRY])
         raise ValueError(
             f"track has {name!r}: pass callables, or names among {known}. {meant}".rstrip()
         )
-    return MEASURES[name].value
+    return GEOMETRY[name].value
 
 
 def _of_tensors(function: Callable[..., Any]) -> Callable[[Classwise], float]:

@@ -78,7 +78,7 @@ class Uniformity(Configured):
     tensor(0.2500)
     """
 
-    # Of measures that have no such parameters.
+    # For measures of a user's own that do not define these.
     s_within: float = -2.0
     repulsion: float = 0.0
     repulsion_scale: float = 10.0

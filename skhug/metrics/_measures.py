@@ -10,7 +10,7 @@ from skhug.metrics import _collapse, _uniformity
 from skhug.metrics._class_statistics import Classwise
 from skhug.metrics._optima import optimal_energy, optimal_separation
 
-__all__ = ["MEASURES"]
+__all__ = ["GEOMETRY"]
 
 
 def _best_equiangularity(n_classes: int, n_components: int) -> float:
@@ -42,7 +42,7 @@ class GeometryMeasure(NamedTuple):
     needs_proxies: bool = False
 
 
-MEASURES: dict[str, GeometryMeasure] = {
+GEOMETRY: dict[str, GeometryMeasure] = {
     "within_class_variability": GeometryMeasure(
         _collapse.within_class_variability_of, _constant(0.0)
     ),

@@ -109,7 +109,7 @@ class Search:
         return {name: float(total / self.weight.sum()) for name, total in totals.items()}
 
     def mean(self, values: Tensor) -> float:
-        """Return the weighted mean of one value per query, over those that have something to find."""
+        """Return the weighted mean of a value per query, over those with something to find."""
         return float(self.weight @ values.to(self.weight) / self.weight.sum())
 
     def check_k(self, k: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from skhug._sklearn import fitted_step
 from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._measures import MEASURES
+from skhug.metrics._measures import GEOMETRY
 
 __all__ = ["geometry_report", "neural_collapse_report"]
 
@@ -97,7 +97,7 @@ def geometry_report(embeddings: Any, labels: Any, proxies: Any = None) -> Report
     size = x.n_classes, x.embeddings.shape[1]
     kept = {
         name: measure
-        for name, measure in MEASURES.items()
+        for name, measure in GEOMETRY.items()
         if x.proxies is not None or not measure.needs_proxies
     }
     return Report(

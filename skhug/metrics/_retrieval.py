@@ -353,12 +353,14 @@ def retrieval_report(
     search = Search(embeddings, labels, gallery, gallery_labels, metric, sample_weight)
     depths = [k] if isinstance(k, Integral) else [d for d in k if d <= search.largest_k]
     measures = {
-        f"{name.removesuffix('k')}{depth}": MEASURES[name](search, depth)
+        f"{name.removesuffix('k')}{depth}": RETRIEVAL[name](search, depth)
         for depth in depths
-        for name in ("recall_at_k", "precision_at_k")
+        for name in RETRIEVAL
+        if _takes_k(name)
     }
-    for name in ("r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank"):
-        measures[name] = MEASURES[name](search)
+    for name in RETRIEVAL:
+        if not _takes_k(name):
+            measures[name] = RETRIEVAL[name](search)
     optimum = dict.fromkeys(measures, 1.0)
     for depth in depths:  # a class may have fewer members than there are places
         optimum[f"precision_at_{depth}"] = search.mean((search.r / depth).clamp_max(1))
@@ -367,8 +369,11 @@ def retrieval_report(
 
 def retrieval_values(search: Search, names: Iterable[str], k: int = 1) -> dict[str, float]:
     """Return metrics by the names of their functions, from one search no deeper than needed."""
-    arguments = {"recall_at_k": (k,), "precision_at_k": (k,)}
-    return search.means({name: MEASURES[name](search, *arguments.get(name, ())) for name in names})
+    return search.means({name: RETRIEVAL[name](search, *[k] * _takes_k(name)) for name in names})
+
+
+def _takes_k(name: str) -> bool:
+    return name.endswith("_at_k")
 
 
 def _recall(search: Search, k: int) -> Measure:
@@ -431,7 +436,7 @@ def _within_r(found: Found) -> Tensor:
     )
 
 
-MEASURES: dict[str, Callable[..., Measure]] = {
+RETRIEVAL: dict[str, Callable[..., Measure]] = {
     "recall_at_k": _recall,
     "precision_at_k": _precision,
     "r_precision": _r_precision,

@@ -7,7 +7,7 @@ from typing import Any
 
 from skhug._data.sources import labels_of
 from skhug.metrics._neighbours import Search
-from skhug.metrics._retrieval import MEASURES, retrieval_values
+from skhug.metrics._retrieval import RETRIEVAL, retrieval_values
 
 
 def retrieval_scorer(
@@ -65,9 +65,9 @@ def retrieval_scorer(
     True
     """
     names = (metric,) if isinstance(metric, str) else tuple(metric)
-    unknown = [name for name in names if name not in MEASURES]
+    unknown = [name for name in names if name not in RETRIEVAL]
     if unknown or not names:
-        raise ValueError(f"metric={metric!r}: pass one or more of {', '.join(MEASURES)}.")
+        raise ValueError(f"metric={metric!r}: pass one or more of {', '.join(RETRIEVAL)}.")
     return RetrievalScorer(metric if isinstance(metric, str) else names, k, distance)
 
 

@@ -14,7 +14,20 @@ import torch
 from sklearn.datasets import make_blobs, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from skhug import MHE, MLP, SGD, AdamW, BalancedBatches, HUGClassifier, HUGEmbedder, Learned
+from skhug import (
+    MHE,
+    MLP,
+    SGD,
+    AdamW,
+    BalancedBatches,
+    ConvNet,
+    HUGClassifier,
+    HUGEmbedder,
+    Learned,
+    ResNet,
+    load,
+)
+from skhug._parameters import SHORTHANDS
 from skhug.augment import HorizontalFlip
 from skhug.losses import hyperspherical_energy
 from skhug.proxies import simplex
@@ -541,3 +554,23 @@ def test_warm_start_refuses_another_number_of_components(Estimator, iris):
 def test_a_class_in_place_of_its_instance_is_named(Estimator, iris, params):
     with pytest.raises(TypeError, match=r"is the class \w+: pass \w+\(\)"):
         quick(Estimator, **params).fit(*iris)
+
+
+def test_a_name_and_what_is_nested_in_it_are_set_in_one_call(Estimator):
+    model = Estimator().set_params(uniformity="mhs", uniformity__s_within=-3.0)
+    assert repr(model.uniformity) == "MHS(s_within=-3.0)"
+    given = MHE()
+    model.set_params(uniformity=given, uniformity__s=1.0)
+    assert model.uniformity is given
+
+
+@pytest.mark.parametrize("name", SHORTHANDS)
+def test_all_that_a_string_stands_for_can_be_saved(iris, tmp_path, name):
+    for kind in SHORTHANDS[name].values():
+        if kind in (ConvNet, ResNet):
+            continue  # of images
+        model = HUGClassifier(max_epochs=1, random_state=0, **{name: kind()}).fit(*iris)
+        model.save(tmp_path / "m.skhug")
+        loaded = load(tmp_path / "m.skhug")
+        assert type(getattr(loaded, name)) is kind
+        assert np.array_equal(loaded.predict(iris[0]), model.predict(iris[0]))
