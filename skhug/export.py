@@ -36,6 +36,7 @@ from skhug._saving.onnx_check import (
     write_graph,
 )
 from skhug._saving.onnx_inputs import Column, columns_of, converted_types, put_in_front
+from skhug._saving.onnx_options import wishes_for_scores
 from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
 
@@ -170,7 +171,7 @@ def _skl2onnx_graph(pipeline: Any, types: list[tuple[str, Any]]) -> Any:
             pipeline,
             initial_types=types,
             target_opset={"": OPSET, "ai.onnx.ml": _ML_OPSET},
-            options=options,
+            options=wishes_for_scores(pipeline, HUGClassifier) | options,
         )
 
 

@@ -65,7 +65,13 @@ METAS = {
     ),
     "isotonic": (lambda: CalibratedClassifierCV(hug(), cv=2, method="isotonic"), 2, False),
     "temperature": (lambda: CalibratedClassifierCV(hug(), cv=2, method="temperature"), 3, False),
-    "calibrated pipeline": (lambda: CalibratedClassifierCV(scaled(), cv=2), 3, False),
+    "calibrated pipeline": (lambda: CalibratedClassifierCV(scaled(), cv=2), 3, True),
+    "calibrated pipeline, two classes": (lambda: CalibratedClassifierCV(scaled(), cv=2), 2, True),
+    "stacking decisions of pipelines": (
+        lambda: StackingClassifier([("hug", scaled())], cv=2, stack_method="decision_function"),
+        3,
+        True,
+    ),
     "one against the rest, two": (lambda: OneVsRestClassifier(hug()), 2, True),
     "one against the rest": (lambda: OneVsRestClassifier(hug()), 3, False),
     "one against one": (lambda: OneVsOneClassifier(hug()), 3, True),
@@ -129,7 +135,13 @@ def refused(model, X, path):
     return None
 
 
-QUICK = {"calibrated, two classes", "one against the rest", "stacking", "pipeline in a pipeline"}
+QUICK = {
+    "calibrated, two classes",
+    "calibrated pipeline",
+    "one against the rest",
+    "stacking",
+    "pipeline in a pipeline",
+}
 QUICK |= {"text with None", "bool", "numbers with gaps"}
 
 
