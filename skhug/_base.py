@@ -15,6 +15,7 @@ from skhug._configured import Configured, explained, plain, read_state
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
 from skhug._data.validation import (
+    check_classes,
     check_parameters,
     check_rows,
     check_training_data,
@@ -304,13 +305,13 @@ class _BaseHUG(
         """Return the classes of a call of partial_fit, those of the first call."""
         known = getattr(self, "classes_", None)
         if known is None:
-            known = np.unique(y if classes is None else classes)
+            known = np.unique(y if classes is None else check_classes(classes))
             if len(known) < 2:
                 raise ValueError(
                     "The first call of partial_fit knows 1 class: pass all that will come as "
                     "classes=."
                 )
-        elif classes is not None and not np.array_equal(np.unique(classes), known):
+        elif classes is not None and not np.array_equal(np.unique(check_classes(classes)), known):
             raise ValueError(
                 f"classes differ from those of the first call, {known!r}: fit a new model."
             )

@@ -207,9 +207,10 @@ def class_weights(
             np.divide(values, occurs, out=values, where=known)
         return values / values[known].mean()
     values = compute_class_weight(class_weight, classes=classes, y=classes[y])
-    if not (np.all(values >= 0) and values.sum() > 0):
+    values = np.ldexp(values, -np.frexp(values.max())[1])  # sums of 1e308 overflow
+    if not (np.all(values >= 0) and np.isfinite(values).all() and values.any()):
         raise ValueError(
-            f"class_weight={class_weight!r}: weights must be 0 or more, one of them above 0."
+            f"class_weight={class_weight!r}: weights must be finite, 0 or more, and one above 0."
         )
     return values / values.mean()
 

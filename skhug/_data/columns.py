@@ -72,8 +72,7 @@ def numeric_rows(X: Any) -> Any:
     if isinstance(X, Iterator):
         raise TypeError(f"X is a {type(X).__name__}, read once: pass list(X).")
     if isinstance(X, np.ndarray):
-        if X.dtype.kind in "mM":
-            raise ValueError(f"X holds times ({X.dtype}): {_COUNT}.")
+        _refuse_times(X.dtype, "X")
         return _of_objects(X) if X.dtype == object else X
     if not hasattr(X, "dtype"):  # no Series
         return _of_frame(X)
@@ -82,10 +81,16 @@ def numeric_rows(X: Any) -> Any:
     return _numbers(getattr(X, "name", None), X)
 
 
+def _refuse_times(dtype: np.dtype, label: str) -> None:
+    if dtype.kind in "mM":
+        raise ValueError(f"{label} holds times ({dtype}): {_COUNT}.")
+
+
 def _of_list(X: list | tuple) -> Any:
     """Stack tensors, and vectors whose lengths NumPy would stumble on."""
     if not (len(X) and isinstance(X[0], (Tensor, np.ndarray, list, tuple))):
         return X
+    _refuse_times(np.asarray(as_array(X[0])).dtype, "X")
     # NumPy makes no array of rows of several lengths, and none of bfloat16.
     uneven = any(isinstance(row, Tensor) for row in X) or len(set(map(_length, X))) > 1
     return _stacked(X, "X") if uneven else X
@@ -127,20 +132,23 @@ def _columns(X: Any) -> Iterator[tuple[int, Any, Any]]:
         kinds = list(X.schema.types)
     else:
         return
-    names = _names(X)
-    for i, kind in enumerate(kinds):
-        if not _NUMBERS.match(str(kind)):
-            yield i, names[i], _column(X, i)
+    found = [i for i, kind in enumerate(kinds) if not _NUMBERS.match(str(kind))]
+    if not found:
+        return
+    names, columns = _names(X), _all_columns(X)
+    for i in found:
+        yield i, names[i], columns[i]
+
+
+def _all_columns(X: Any) -> list:
+    """Return the columns, each of them looked up once: polars makes all for one."""
+    if hasattr(X, "iloc"):
+        return [column for _, column in X.items()]
+    return X.get_columns() if hasattr(X, "get_columns") else X.columns
 
 
 def _names(X: Any) -> list:
     return list(X.column_names if hasattr(X, "column_names") else X.columns)
-
-
-def _column(X: Any, i: int) -> Any:
-    if hasattr(X, "iloc"):
-        return X.iloc[:, i]
-    return X.get_columns()[i] if hasattr(X, "get_columns") else X.column(i)
 
 
 def _numbers(name: Any, column: Any) -> np.ndarray:
@@ -189,6 +197,7 @@ def _stacked(rows: Any, label: str) -> np.ndarray:
     """Return vectors of one shape as an array, by rows."""
     rows = [np.asarray(as_array(row)) for row in rows]
     shape = rows[0].shape
+    _refuse_times(rows[0].dtype, label)
     for i, row in enumerate(rows):
         if row.shape != shape:
             raise ValueError(
@@ -196,6 +205,19 @@ def _stacked(rows: Any, label: str) -> np.ndarray:
                 f"{row.shape} in row {i}: {_STACK}."
             )
     return np.stack(rows)
+
+
+def _wide_names(names: list[str], blocks: list[np.ndarray]) -> list[str]:
+    """Return a name for every number: v_0, v_1, ... of a vector v, v__0 where v_0 is taken."""
+    between = "_"
+    while True:
+        wide = []
+        for name, block in zip(names, blocks, strict=True):
+            columns = range(block.shape[1]) if block.ndim > 1 else ()
+            wide += [f"{name}{between}{j}" for j in columns] or [name]
+        if len(set(wide)) == len(wide):
+            return wide
+        between += "_"
 
 
 def _laid_out(X: Any, parts: dict[int, np.ndarray]) -> Any:
@@ -206,19 +228,20 @@ def _laid_out(X: Any, parts: dict[int, np.ndarray]) -> Any:
     names = _names(X)
     if len(names) == 1 and parts[0].ndim > 2:
         return parts[0]  # images, one per row
-    blocks, wide = [], []
+    blocks = []
+    columns = _all_columns(X)
     for i, name in enumerate(names):
-        block = parts[i] if i in parts else np.asarray(_column(X, i))
+        block = parts[i] if i in parts else np.asarray(columns[i])
         if block.ndim > 2:
             raise ValueError(
                 f"Column {name!r} of X holds arrays of shape {block.shape[1:]} beside other "
                 "columns: pass images alone, or flatten them."
             )
         blocks.append(block)
-        wide += [name] if block.ndim == 1 else [f"{name}_{j}" for j in range(block.shape[1])]
     values = np.column_stack(blocks)
-    if not all(isinstance(name, str) for name in wide) or len(set(wide)) < len(wide):
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return values
+    wide = _wide_names(names, blocks)
     if hasattr(X, "iloc"):
         return type(X)(values, columns=wide)
     return type(X)(values, schema=wide) if hasattr(X, "get_columns") else values

@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skhug._data.columns import as_array, numeric_rows
+from skhug._labels import check_one_kind
 
 __all__ = ["RowView", "Source", "is_large", "labels_of", "open_rows", "take"]
 
@@ -211,6 +212,11 @@ class _DatasetRows(Source):
         index = range(*key.indices(len(self))) if isinstance(key, slice) else key.tolist()
         rows = [self._features(self._dataset[i]) for i in index]
         for i, row in zip(index, rows, strict=True):
+            if not np.can_cast(row.dtype, self.dtype, "same_kind"):
+                raise ValueError(
+                    f"Item {i} of the data set is of dtype {row.dtype} and the first, as read, of "
+                    f"{self.dtype}: bring all to one dtype in the data set."
+                )
             if row.shape != self.shape[1:]:
                 raise ValueError(
                     f"Item {i} of the data set has shape {row.shape} and the first "
@@ -233,7 +239,9 @@ class _DatasetRows(Source):
                 f"The labels of {self._name} are {what}: a label is one number or text. Pass y, "
                 "one per row."
             )
-        return np.array([np.asarray(as_array(self._dataset[i][1])) for i in range(len(self))])
+        labels = [np.asarray(as_array(self._dataset[i][1]))[()] for i in range(len(self))]
+        check_one_kind(labels, "y")  # NumPy would turn [1, "a"] into strings
+        return np.array(labels)
 
 
 def _first_part(item: Any) -> Any:

@@ -25,6 +25,7 @@ from skhug._sklearn import (
 )
 
 __all__ = [
+    "check_classes",
     "check_parameters",
     "check_rows",
     "check_training_data",
@@ -132,14 +133,32 @@ def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarr
 
 def _check_labels(y: Any) -> None:
     """Refuse labels that scikit-learn's checks would answer without a cure."""
+    if isinstance(y, (list, tuple)):  # NumPy would turn [1, "a"] and ["a", nan] into strings
+        check_one_kind(y, "y")
     shape = getattr(y, "shape", ())
     if len(shape) > 1 and shape[1] != 1:
         raise ValueError(
             f"y should be a 1d array, got an array of shape {tuple(shape)} instead: pass one label "
             "a row, of one-hot rows y.argmax(axis=1)."
         )
-    if len(shape) == 1 and str(getattr(y, "dtype", "")) == "object":
+    if len(shape) == 1:  # gaps of pandas' own dtypes appear only here
         check_one_kind(np.asarray(y), "y")
+
+
+def check_classes(classes: Any) -> np.ndarray:
+    """Return what partial_fit is told of the classes that will come, as an array.
+
+    Raises
+    ------
+    ValueError
+        If they have gaps, or are of several kinds: NumPy would make all of them strings.
+    """
+    classes = list(classes) if isinstance(classes, (set, frozenset)) else as_array(classes)
+    check_one_kind(classes if isinstance(classes, list) else np.asarray(classes), "classes")
+    classes = np.asarray(classes)
+    if classes.dtype.kind == "f" and np.isnan(classes).any():
+        raise ValueError("classes have NaN: leave it out.")
+    return classes
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

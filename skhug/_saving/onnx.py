@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skhug._data.columns import numeric_rows
 from skhug._model.calibration import Falloff, log_probabilities
 from skhug._model.nearest import decision
 from skhug._model.sphere_encoder import SphereEncoder
@@ -307,7 +308,7 @@ class OnnxMixin:
         # Models of files that an earlier version wrote do not know.
         dtype = dtype or getattr(self, "input_dtype_", self.proxies_.dtype)
         model = onnx_graph(served, dtype)
-        rows = _drawn(served, dtype) if X is None else np.asarray(X).astype(dtype)
+        rows = _drawn(served, dtype) if X is None else np.asarray(numeric_rows(X)).astype(dtype)
         differs = disagreement(self, rows, runtime_outputs(model, {"X": rows}))
         if differs:
             raise ValueError(

@@ -132,6 +132,9 @@ class TrainingState:
             "history": self.history,
             "generator": self.generator.get_state(),
             "optimizer": self.stepper.state_dict(),
+            # As they are trained: their length, which proxies_ does not have, tells how far a
+            # step turns them.
+            "proxies": self.objective.proxies.detach().cpu().clone(),
         }
 
     def resume(self, progress: dict[str, Any]) -> None:
@@ -140,7 +143,16 @@ class TrainingState:
         # A call that fails must not touch what the last one left.
         self.history = list(progress["history"])
         self.generator.set_state(progress["generator"])
-        self.stepper.load_state_dict(progress["optimizer"])
+        try:
+            self.stepper.load_state_dict(progress["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                "The state of the last call does not suit the optimizer or the proxies as they are "
+                "set now: set them back, or fit a new model, clone(model)."
+            ) from error
+        if "proxies" in progress:  # files of an earlier version have none
+            with torch.no_grad():
+                self.objective.proxies.copy_(progress["proxies"])
 
     def release(self) -> None:
         """Give every parameter memory of its own again, and drop the gradients."""

@@ -23,7 +23,9 @@ def as_points(points: Any, name: str) -> Tensor:
     if not isinstance(points, Tensor):
         points = torch.from_numpy(np.require(points, requirements=["C", "W"]))
     points = points.detach()
-    if not points.is_floating_point() or points.dtype in (torch.float16, torch.bfloat16):
+    if not points.is_floating_point() and points.element_size() > 2 and points.device.type != "mps":
+        points = points.double()  # float32 holds whole numbers up to 2^24 alone
+    elif not points.is_floating_point() or points.dtype in (torch.float16, torch.bfloat16):
         points = points.float()
     if points.ndim != 2 or len(points) == 0:
         raise ValueError(f"{name} has shape {tuple(points.shape)}: pass (n_samples, n_components).")
@@ -67,6 +69,8 @@ def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
         check_one_kind(labels, name)
         if (labels != labels).any():
             raise ValueError(f"{name} has NaN: remove those rows.")
+    elif (labels != labels).any():
+        raise ValueError(f"{name} has NaN: remove those rows.")
     return labels
 
 

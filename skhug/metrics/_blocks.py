@@ -83,7 +83,9 @@ class Block:
         for columns, similarity in self.similarities(places):
             own = self.points.gallery_class[columns] == own_class
             best = torch.maximum(best, similarity.masked_fill(~own, -torch.inf).amax(1, True))
+        # Above zero, as in starts(): of points at the origin nothing is below the bound.
         margin = self.points.tolerance(self.rows[places], best)
+        margin = margin.clamp_min_(torch.finfo(best.dtype).tiny)
         nearer, _ = self.count_above(places, (best + margin)[:, 0])
         rows, hits = self.count_above(places, (best - margin)[:, 0])
         return Group(nearer, torch.zeros_like(hits), rows - nearer, hits)

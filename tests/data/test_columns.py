@@ -124,9 +124,82 @@ def test_every_kind_of_vectors_gives_the_same_rows():
         assert np.array_equal(np.asarray(numeric_rows(X_), dtype=np.float32), X)
 
 
-def test_names_that_would_clash_are_left_out():
+def test_names_that_would_clash_get_another_form():
     table = pd.DataFrame({"v": list(X), "v_0": X[:, 0]})
-    assert np.array_equal(numeric_rows(table), np.column_stack([X, X[:, 0]]))
+    rows = numeric_rows(table)
+    assert np.array_equal(rows, np.column_stack([X, X[:, 0]]))
+    assert list(rows.columns) == ["v__0", "v__1", "v__2", "v__3", "v_0"]
+    model = HUGClassifier(max_epochs=1, random_state=0).fit(table, y)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table[["v_0", "v"]])
+
+
+def test_times_in_lists_and_in_vectors_are_no_numbers():
+    times = np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[D]")
+    for rows in ([list(times)] * 4, pd.DataFrame({"t": [times] * 4, "a": np.arange(4.0)})):
+        with pytest.raises(ValueError, match="times"):
+            HUGClassifier().fit(rows, [0, 1, 0, 1])
+
+
+def test_columns_of_polars_are_fetched_once():
+    polars = pytest.importorskip("polars")
+    wide = {f"c{i}": ["1", "2"] for i in range(50)}
+    table = polars.DataFrame(wide)
+    calls, get_columns = [], polars.DataFrame.get_columns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            polars.DataFrame, "get_columns", lambda self: (calls.append(1), get_columns(self))[1]
+        )
+        numeric_rows(table)
+    assert len(calls) <= 2
+
+
+class Listed(Dataset):
+    """A data set of these items."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
+def test_items_of_another_dtype_than_the_first_are_refused():
+    first = np.array([1, 2], np.uint8)
+    data = Listed([(first, 0), *[(np.array([0.5, 0.25], np.float32), i % 2) for i in range(9)]])
+    with pytest.raises(ValueError, match="Item 1 of the data set is of dtype float32"):
+        HUGClassifier(max_epochs=1).fit(data)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", float("nan"), "b", "a"], "gaps"),
+        ([1, "b", 1, "b"], "mix"),
+        (pd.array(["a", None, "b", "a"], dtype="string"), "gaps"),
+    ],
+)
+def test_labels_of_several_kinds_are_no_strings(labels, message):
+    rows = np.arange(8.0).reshape(4, 2)
+    with pytest.raises(ValueError, match=message):
+        HUGClassifier(max_epochs=1).fit(rows, labels)
+    if isinstance(labels, list):
+        data = Listed(list(zip(rows, labels, strict=True)))
+        with pytest.raises(ValueError, match=message):
+            HUGClassifier(max_epochs=1).fit(data)
+        with pytest.raises(ValueError, match=message):
+            HUGClassifier(max_epochs=1).partial_fit(rows[:1], labels[:1], classes=labels)
+
+
+def test_classes_that_will_come_may_be_a_set_without_gaps():
+    rows = np.arange(8.0).reshape(4, 2)
+    model = HUGClassifier(max_epochs=1).partial_fit(rows, [0, 1, 0, 1], classes={2, 1, 0})
+    assert model.classes_.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="NaN"):
+        HUGClassifier().partial_fit(rows, [0, 1, 0, 1], classes=[0.0, 1.0, np.nan])
 
 
 def test_a_column_of_images_is_images():

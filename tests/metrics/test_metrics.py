@@ -455,3 +455,21 @@ def test_weights_of_queries_may_be_huge_and_must_be_finite(points):
     assert huge == pytest.approx(recall_at_k(Z, y))
     with pytest.raises(ValueError, match="non-negative numbers"):
         recall_at_k(Z, y, sample_weight=np.full(len(y), np.inf))
+
+
+def test_collapsed_points_score_at_chance_by_distance_too():
+    labels = np.arange(40) % 20
+    found = mean_reciprocal_rank(np.zeros((40, 2)), labels, metric="euclidean")
+    assert found == pytest.approx(np.mean(1 / np.arange(1, 40)))
+
+
+def test_large_whole_numbers_keep_their_digits():
+    rng = np.random.default_rng(0)
+    points, labels = rng.integers(0, 30, (60, 3)) + 10**8, np.arange(60) % 5
+    exact = recall_at_k(points.astype(float), labels, metric="euclidean")
+    assert recall_at_k(points, labels, metric="euclidean") == exact
+
+
+def test_labels_of_a_tensor_have_no_gaps_either():
+    with pytest.raises(ValueError, match="labels has NaN"):
+        recall_at_k(torch.eye(4), torch.tensor([0.0, 0, 1, torch.nan]))

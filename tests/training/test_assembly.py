@@ -102,3 +102,12 @@ def test_balanced_weights_go_by_the_sample_weights_of_any_scale():
 def test_one_class_and_one_without_rows_have_balanced_weights():
     weight = class_weights("balanced", np.zeros(9, int), np.ones(9), np.arange(2), 4)
     np.testing.assert_allclose(weight, [1, 0])
+
+
+def test_class_weights_of_any_scale_count_alike_and_are_finite():
+    y = np.arange(9) % 3
+    for scale in (1.0, 1e308, 1e-300):
+        weight = class_weights({0: scale, 1: scale / 2, 2: scale}, y, np.ones(9), np.arange(3), 4)
+        np.testing.assert_allclose(weight, np.array([1, 0.5, 1]) * 3 / 2.5)
+    with pytest.raises(ValueError, match="must be finite"):
+        class_weights({0: np.inf, 1: 1.0, 2: 1.0}, y, np.ones(9), np.arange(3), 4)

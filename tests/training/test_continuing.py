@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import skhug
-from skhug import MLP, ConvNet, HUGClassifier
+from skhug import MLP, ConvNet, HUGClassifier, Learned
 from skhug._data.feature_scale import FeatureSummary, centre_and_scale
 from skhug._data.image_layout import ChannelSummary, Layout, channel_statistics
 from skhug.encoders import Encoder
@@ -253,3 +253,21 @@ def test_what_no_longer_varies_keeps_its_statistics(iris):
     after = model.fit(flat, y).module_.prepare
     assert torch.equal(after.centre[2], before.centre[2])
     assert torch.equal(after.inverse_scale[2], before.inverse_scale[2])
+
+
+@pytest.mark.parametrize("proxies", ["learned", Learned(attached=False, learning_rate=0.05)])
+def test_learned_proxies_keep_their_length_between_calls(iris, proxies):
+    X, y = iris
+    settings = {"proxies": proxies, "batch_size": 150, "random_state": 0}
+    whole = HUGClassifier(max_epochs=6, schedule="constant", **settings)
+    whole.set_params(encoder=MLP((8,), standardize=False)).fit(X, y)
+    stream = HUGClassifier(encoder=MLP((8,), standardize=False), **settings)
+    for _ in range(6):
+        stream.partial_fit(X, y)
+    np.testing.assert_allclose(stream.proxies_, whole.proxies_, atol=1e-6)
+
+
+def test_a_stream_goes_on_with_its_optimizer_or_says_so(iris):
+    model = HUGClassifier(max_epochs=1, random_state=0).partial_fit(*iris)
+    with pytest.raises(ValueError, match="does not suit the optimizer or the proxies"):
+        model.set_params(optimizer="sgd").partial_fit(*iris)
