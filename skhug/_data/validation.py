@@ -139,7 +139,7 @@ def _check_labels(y: Any) -> None:
     if len(shape) > 1 and shape[1] != 1:
         raise ValueError(
             f"y should be a 1d array, got an array of shape {tuple(shape)} instead: pass one label "
-            "a row, of one-hot rows y.argmax(axis=1)."
+            "per row, of one-hot rows y.argmax(axis=1)."
         )
     if len(shape) == 1:  # gaps of pandas' own dtypes appear only here
         check_one_kind(np.asarray(y), "y")

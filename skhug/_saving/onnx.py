@@ -244,7 +244,8 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
         normal *= np.where(live, 1 / np.where(live, known["inverse_scale"], 1), 0)
         normal += known["centre"]
     elif "mean" in known:
-        normal = known["mean"].mean() + normal / known["inverse_std"].mean()
+        live = known["inverse_std"][known["inverse_std"] != 0]
+        normal = known["mean"].mean() + (normal / live.mean() if live.size else 0 * normal)
     if np.dtype(dtype) == np.uint8:
         normal = normal.clip(0, 255)
     return normal.astype(dtype)

@@ -75,6 +75,16 @@ def test_graphs_equal_the_estimator_for_any_batch(digits, tmp_path, case):
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@needs_onnx
+@pytest.mark.filterwarnings("error:divide")
+@pytest.mark.parametrize("value", [0, 7])
+def test_images_that_never_varied_have_a_graph(tmp_path, value):
+    X, y = np.full((20, 4, 4), value, np.float32), np.arange(20) % 2
+    model = HUGEmbedder(ConvNet((4,)), max_epochs=1, random_state=0).fit(X, y)
+    model.to_onnx(tmp_path / "model.onnx")
+    assert_graph_equals(tmp_path / "model.onnx", model, X)
+
+
 def test_labels_that_onnx_does_not_have_are_named():
     dates = np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[D]")
     with pytest.raises(TypeError, match="fit on strings, integers, booleans or floats"):
