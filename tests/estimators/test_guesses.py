@@ -179,7 +179,12 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "meant"), VALUES, ids=lambda value: repr(value)[:24])
+def shortly(value):
+    """A value for a test's name, the same in every process."""
+    return repr(value).partition(" at 0x")[0][:24]
+
+
+@pytest.mark.parametrize(("name", "value", "meant"), VALUES, ids=shortly)
 def test_a_guessed_value_gets_the_one_that_is_meant(iris, name, value, meant):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         HUGClassifier(**{"max_epochs": 1, name: value}).fit(*iris)
