@@ -15,7 +15,7 @@ from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
 from skhug._training.mlp_gradients import find_kernel, in_two_parts
 from skhug.encoders._probing import repeated_weights
-from skhug.losses import HUGLoss, HUGLossTerms
+from skhug.losses import HUGLoss
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
 
@@ -54,15 +54,6 @@ class Objective(nn.Module):
         if not learned:
             with torch.no_grad():
                 self._fixed_between = loss.uniformity.between_fixed(self.proxies)
-
-    def forward(self, X: Tensor, y: Tensor, coef: Tensor) -> HUGLossTerms:
-        """Return the loss of prepared rows, summed with their coefficients."""
-        terms = self.loss.terms(
-            widened(self._body(X)), self.proxies, y, coef, self.encoder.softness
-        )
-        if self._fixed_between is None:
-            return terms
-        return self.loss.combine(self._fixed_between, terms.within)
 
     def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         """Set the parameters' gradients for a batch; return its (between, within).
