@@ -17,7 +17,7 @@ SCRIPTS = sorted(
 )
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
+    *(path for path in (ROOT / "docs").rglob("*.md") if not {"_build", "generated"} & set(path.parts)),
     *(ROOT / "skhug").rglob("*.py"),
     *BENCHMARKS.rglob("*.py"),
 ]
