@@ -15,9 +15,10 @@ SCRIPTS = sorted(
     for path in BENCHMARKS.rglob("*.py")
     if path.name != "_internals.py" and "tests" not in path.parts
 )
+BUILT = {"_build", "generated"}  # what a build of the site writes
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *(path for path in (ROOT / "docs").rglob("*.md") if not {"_build", "generated"} & set(path.parts)),
+    *(path for path in (ROOT / "docs").rglob("*.md") if not BUILT & set(path.parts)),
     *(ROOT / "skhug").rglob("*.py"),
     *BENCHMARKS.rglob("*.py"),
 ]
