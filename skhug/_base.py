@@ -23,7 +23,7 @@ from skhug._data.validation import (
     input_attributes_kept_on_error,
 )
 from skhug._defaults import resolve
-from skhug._device import draw_seed, resolve_device
+from skhug._device import resolve_device
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
     ALPHA,
@@ -32,6 +32,7 @@ from skhug._parameters import (
     expand_to_set,
     warn_of_idle_alpha,
 )
+from skhug._process import draw_seed
 from skhug._saving.models import save_model
 from skhug._saving.modules import pack_module, pack_tensors, unpack_module, unpack_tensors
 from skhug._saving.onnx import OnnxMixin

@@ -10,8 +10,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from skhug._device import FLOPS_A_FUNCTION, threads_for
 from skhug._model.nearest import row_blocks
+from skhug._process import FLOPS_A_FUNCTION, threads_for
 
 __all__ = [
     "Candidates",

@@ -16,11 +16,12 @@ from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
 from skhug._data.rows import Rows, Task
 from skhug._defaults import Settings
-from skhug._device import FLOPS_A_FUNCTION, threads_for, to_numpy, to_tensor
+from skhug._device import to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import SHORTHANDS
+from skhug._process import FLOPS_A_FUNCTION, threads_for
 from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
 from skhug._training.objective import Objective

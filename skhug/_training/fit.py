@@ -12,8 +12,9 @@ from torch import Tensor
 from skhug._data.batches import Batches
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
-from skhug._device import seeded, tf32, threads_for, to_numpy
+from skhug._device import tf32, to_numpy
 from skhug._model.embedding import device_of, embed
+from skhug._process import seeded, threads_for
 from skhug._sklearn import EpochCallbacks
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier

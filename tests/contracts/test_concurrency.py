@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder
-from skhug._device import threads_for
+from skhug._process import threads_for
 
 # Seconds that a child may take; one that waits for ever fails the test and is killed.
 LIMIT = 120

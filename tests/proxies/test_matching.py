@@ -11,7 +11,7 @@ from torch import nn
 from skhug import MLP, HUGClassifier
 from skhug._data.rows import Rows
 from skhug._defaults import resolve
-from skhug._device import draw_seed
+from skhug._process import draw_seed
 from skhug._training.build import build_encoder, class_centres
 from skhug.proxies import optimal_proxies
 from skhug.proxies._assignment import similar_to_near

@@ -9,7 +9,7 @@ import torch
 from skhug import MGD, MHE, MHS, MLP, SGD, HUGClassifier
 from skhug._data.rows import Rows, Task
 from skhug._defaults import resolve
-from skhug._device import draw_seed, seeded
+from skhug._process import draw_seed, seeded
 from skhug._sklearn import EpochCallbacks
 from skhug._training.fit import Plan, begin
 from skhug._training.stack import Replica, stack_key, train_stack
