@@ -16,7 +16,8 @@ from skhug._sklearn import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
 from skhug.losses import MGD, MHE, MHS, Uniformity
-from skhug.optimizers import NAMED, SCHEDULES
+from skhug.optimizers import SCHEDULES
+from skhug.optimizers._specifications import NAMED
 from skhug.proxies import Learned
 
 # What a plain string stands for, parameter by parameter.

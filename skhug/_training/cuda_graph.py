@@ -13,7 +13,8 @@ from skhug._device import LAUNCH_BOUND_FLOPS
 from skhug._training.loop import Step, as_it_is
 from skhug._training.state import TrainingState
 from skhug.losses._measures import BUILT_IN_MEASURES
-from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
+from skhug.optimizers._specifications import BUILT_IN_OPTIMIZERS
+from skhug.optimizers._steppers import FlatStepper
 
 __all__ = ["CapturedStep", "CudaGraph", "acceleration"]
 

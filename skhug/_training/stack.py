@@ -20,7 +20,8 @@ from skhug._training.mlp_gradients import Dense, perceptron_kernel, sphere_pull
 from skhug._training.state import TrainingState
 from skhug.losses._coefficients import epoch_coefficients
 from skhug.losses._measures import BUILT_IN_MEASURES
-from skhug.optimizers import BUILT_IN_OPTIMIZERS, FlatStepper
+from skhug.optimizers._specifications import BUILT_IN_OPTIMIZERS
+from skhug.optimizers._steppers import FlatStepper
 
 __all__ = ["Replica", "stack_key", "train_stack"]
 

@@ -11,14 +11,8 @@ import torch
 from torch import Tensor
 
 from skhug._training.objective import Objective
-from skhug.optimizers import (
-    FlatStepper,
-    Segment,
-    TorchStepper,
-    default_weight_decay,
-    flatten,
-    make_stepper,
-)
+from skhug.optimizers import Segment, default_weight_decay, flatten, make_stepper
+from skhug.optimizers._steppers import FlatStepper, TorchStepper
 
 __all__ = ["Patience", "TrainingState"]
 
