@@ -1,4 +1,4 @@
-"""What the benchmarks share: real data, the cross-entropy peer, tables and JSON."""
+"""What the benchmarks share: real data, the cross-entropy peer, tables, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -155,17 +156,39 @@ def verdict(ratio: list[float], bar: float) -> str:
     return f"{mean:.3f} ({low:.3f}-{high:.3f}), {bar:.3f} {'holds' if high <= bar else 'fails'}"
 
 
+def as_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def case_table(what: str, results: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table with a row a case and a column a figure; lists are left to JSON."""
+    cases = {name: case for name, case in results.items() if isinstance(case, dict)}
+    single = {
+        k: None for c in cases.values() for k, v in c.items() if not isinstance(v, list | dict)
+    }
+    rows = [[name, *(_figure(case.get(k, "")) for k in single)] for name, case in cases.items()]
+    return as_table([what, *(name.replace("_", " ") for name in single)], rows)
+
+
+def _figure(value: float | str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return " ".join(value.split())
+    return f"{value:,}" if isinstance(value, int) else f"{round(value, 2) or 0.0:,.2f}"
+
+
 def report(name: str, header: list[str], rows: list[list[str]], results: dict) -> None:
-    """Print one Markdown table and write the figures as JSON beside their set-up."""
-    print("| " + " | ".join(header) + " |")
-    print("|" + " --- |" * len(header))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    write(name, results)
+    """Print one table and write it beside the figures."""
+    table = as_table(header, rows)
+    print(table, end="")
+    write(name, results, table)
 
 
-def write(name: str, results: dict) -> None:
-    """Write the figures as JSON beside their set-up."""
+def write(name: str, results: dict, text: str) -> None:
+    """Write the figures beside their set-up as JSON, and what they say as Markdown."""
     setup = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -175,5 +198,6 @@ def write(name: str, results: dict) -> None:
         "threads": torch.get_num_threads(),
     }
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"setup": setup, "results": results}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    figures = json.dumps({"setup": setup, "results": results}, indent=1)
+    (RESULTS / f"{name}.json").write_text(figures + "\n")
+    (RESULTS / f"{name}.md").write_text(text)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import RESULTS, mean_and_error, show, write
+from common import as_table, mean_and_error, show, write
 from joblib import Memory, Parallel, delayed
 from scipy import stats
 
@@ -216,9 +216,7 @@ class Table(NamedTuple):
 
     def markdown(self) -> str:
         """Return the table under its title."""
-        lines = [self.header, ["---"] * len(self.header), *self.rows]
-        cells = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"### {self.title}\n\n{self.text}\n\n{cells}\n"
+        return f"### {self.title}\n\n{self.text}\n\n{as_table(self.header, self.rows)}"
 
 
 def best_peer(final: Final, contenders: dict[str, Contender]) -> str:
@@ -304,5 +302,4 @@ def publish(lab: Lab, question: str, tables: list[Table], results: dict[str, Any
     name = f"evidence_{question}" + "_quick" * lab.quick
     text = "\n".join(table.markdown() for table in tables)
     print(text)
-    write(name, results)
-    (RESULTS / f"{name}.md").write_text(text)
+    write(name, results, text)

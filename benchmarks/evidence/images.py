@@ -38,7 +38,7 @@ from skhug.optimizers import SCHEDULES
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
 from bareloop import BareLoop, NormalisedSoftmax, Softmax, ToProxies, wait_for_device
-from common import RESULTS, interval, mean_and_error, report, show, verdict, write
+from common import RESULTS, as_table, interval, mean_and_error, report, show, verdict, write
 
 RATES = (1e-3, 3e-3, 1e-2)
 DECAY = 0.5
@@ -298,7 +298,7 @@ def main() -> None:
         data = load(options.data, name, form)
         for loss, seed in jobs:
             results = add(form, name, loss, run(form, name, loss, seed, data))
-            write(form.file, results)
+            write(form.file, results, as_table(HEADER, table(results)))
     report(form.file, HEADER, table(results), results)
 
 

@@ -26,7 +26,7 @@ from skhug import MLP, Checkpoint, HUGClassifier
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
 from _internals import fingerprint, full_state
-from common import write
+from common import case_table, write
 
 # A checkpoint of the model below has 330 kB.
 MOUNTS = {
@@ -106,7 +106,7 @@ def main() -> None:
     """Print what happened on each file system as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inside", help="folder of the file system to fit on")
-    parser.add_argument("--write", action="store_true", help="to results/disk.json as well")
+    parser.add_argument("--write", action="store_true", help="to benchmarks/results as well")
     arguments = parser.parse_args()
     if arguments.inside:
         print(json.dumps(inside(arguments.inside)))
@@ -114,7 +114,7 @@ def main() -> None:
     results = {name: on_mount(options) for name, options in MOUNTS.items()}
     print(json.dumps(results, indent=1))
     if arguments.write:
-        write("disk", results)
+        write("disk", results, case_table("file system", results))
 
 
 if __name__ == "__main__":

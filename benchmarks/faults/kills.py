@@ -39,7 +39,7 @@ from skhug import (
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
 from _internals import archive, fingerprint, full_state
-from common import write
+from common import case_table, write
 
 # A disk that takes its time: what is killed is often inside a write.
 SYNC_SECONDS = 0.02
@@ -205,14 +205,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of each case")
     parser.add_argument("--case", choices=CASES, help="one alone")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="to results/kills.json as well")
+    parser.add_argument("--write", action="store_true", help="to benchmarks/results as well")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     cases = CASES if arguments.case is None else [arguments.case]
     results = {case: Trial(case, rng).run(arguments.kills) for case in cases}
     print(json.dumps(results, indent=1))
     if arguments.write:
-        write("kills", results)
+        write("kills", results, case_table("case", results))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
-from common import RESULTS, write
+from common import as_table, write
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -80,12 +80,6 @@ def ending(code: int) -> str:
     return f"signal {-code}" if code < 0 else {0: "passed", 1: "failed"}.get(code, f"code {code}")
 
 
-def as_table(rows: list[list[str]]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [HEADER, ["---"] * len(HEADER), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def main() -> None:
     """Run what is asked for, print the table, and write it where all of the suite ran."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,10 +101,10 @@ def main() -> None:
             print("| " + " | ".join(rows[-1]) + " |", file=sys.stderr, flush=True)
             variables = SETTINGS[setting]
             results.setdefault(setting, {"variables": variables})[f"{threads} threads"] = found
-    print(as_table(rows), end="")
+    table = as_table(HEADER, rows)
+    print(table, end="")
     if wanted.name and not options:
-        write(wanted.name, results)
-        (RESULTS / f"{wanted.name}.md").write_text(as_table(rows))
+        write(wanted.name, results, table)
     sys.exit(any(row[-1] != "passed" for row in rows))
 
 

@@ -31,7 +31,7 @@ from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
-from common import RESULTS, write
+from common import RESULTS, case_table, write
 
 from skhug import MHE, MLP, BalancedBatches, HUGClassifier, HUGEmbedder, Learned
 from skhug.encoders import ConvNet, Pretrained
@@ -226,7 +226,8 @@ def main() -> None:
             flush=True,
         )
         if wanted.name:
-            write(wanted.name, {**former(wanted.name), name: result})
+            results = {**former(wanted.name), name: result}
+            write(wanted.name, results, case_table("job", results))
     sys.exit(not held)
 
 

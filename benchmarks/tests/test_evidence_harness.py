@@ -192,7 +192,6 @@ def test_reports_are_markdown_and_json(lab, tmp_path, monkeypatch, capsys):
     import common
 
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
     contenders = {n: Contender(partial(record, tmp_path / n), "peers") for n in ("a", "b")}
     chosen = {"a": RATES[1], "b": RATES[0]}
     final = lab.final(contenders, chosen, Task("iris"), SMALL, (0, 1), preference)

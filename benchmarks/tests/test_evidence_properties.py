@@ -25,8 +25,7 @@ TINY = Budget(MLP(16), n_components=9, epochs=2)
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    for module in (common, harness):
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
     return harness.Lab(None, None, jobs=1, quick=True, figures=tmp_path / "figures")
 
 

@@ -22,8 +22,7 @@ def lab(tmp_path, monkeypatch):
     np.savez(
         tmp_path / "mnist.npz", X_train=X[:1200], y_train=y[:1200], X_test=X[1200:], y_test=y[1200:]
     )
-    for module in (common, harness):
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
     return harness.Lab(tmp_path, None, jobs=1, quick=True)
 
 
