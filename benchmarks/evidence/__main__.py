@@ -42,8 +42,15 @@ def main() -> None:
         "--cache", type=Path, default=Path(".evidence-cache"), help="folder of finished trials"
     )
     parser.add_argument("--figures", type=Path, help="folder for pictures; none without it")
+    parser.add_argument(
+        "--contenders", nargs="+", metavar="NAME",
+        help="real_tables: these alone; the others keep the figures of the run before",
+    )  # fmt: skip
     options = parser.parse_args()
-    lab = Lab(options.data, options.cache, options.jobs, options.quick, options.figures)
+    lab = Lab(
+        options.data, options.cache, options.jobs, options.quick, options.figures,
+        options.contenders,
+    )  # fmt: skip
     for question in options.only or QUESTIONS:
         importlib.import_module(f"evidence.{question}").ask(lab)
 

@@ -8,13 +8,14 @@ rows; only the chosen setting ever sees the test rows, with every seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import as_table, mean_and_error, show, write
+from common import RESULTS, as_table, mean_and_error, show, write
 from joblib import Memory, Parallel, delayed
 from scipy import stats
 
@@ -86,6 +87,8 @@ class Lab:
         Whether a question should take minutes: fewer rows, contenders and seeds, as it sees fit.
     figures : Path or None
         Where pictures go; without it there are none.
+    contenders : sequence of str or None
+        Those that are measured by a question that can keep the others' figures; without it all.
     """
 
     validation = 0.2
@@ -97,8 +100,10 @@ class Lab:
         jobs: int,
         quick: bool,
         figures: Path | None = None,
+        contenders: Sequence[str] | None = None,
     ) -> None:
         self.folder, self.jobs, self.quick, self.figures = folder, jobs, quick, figures
+        self.contenders = contenders
         self._run = Memory(cache, verbose=0).cache(run_trial, ignore=["folder"])
 
     def run(self, trials: Iterable[Trial], measure: Measure = accuracy) -> list[dict[str, float]]:
@@ -299,7 +304,17 @@ def publish(lab: Lab, question: str, tables: list[Table], results: dict[str, Any
 
     A quick run has files of its own.
     """
-    name = f"evidence_{question}" + "_quick" * lab.quick
+    name = _file(lab, question)
     text = "\n".join(table.markdown() for table in tables)
     print(text)
     write(name, results, text)
+
+
+def published(lab: Lab, question: str) -> dict[str, Any]:
+    """Return the results of the run before; nothing where there was none."""
+    path = RESULTS / f"{_file(lab, question)}.json"
+    return json.loads(path.read_text())["results"] if path.exists() else {}
+
+
+def _file(lab: Lab, question: str) -> str:
+    return f"evidence_{question}" + "_quick" * lab.quick
