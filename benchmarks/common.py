@@ -76,7 +76,7 @@ class CrossEntropyMLP:
         centre, scale = map(torch.from_numpy, centre_and_scale(X, np.ones(len(X))))
         inverse = torch.where(scale > 0, 1 / scale, 0)
         self.prepare = Standardize(centre, inverse, torch.float32)
-        self.net = MLP().build(X.shape[1:], int(y.max()) + 1)
+        self.net = MLP(members=1).build(X.shape[1:], int(y.max()) + 1)
         segments = flatten(
             (p, self.learning_rate, self.weight_decay if p.ndim > 1 else 0.0)
             for p in self.net.parameters()

@@ -78,16 +78,16 @@ class Form(NamedTuple):
     seeds: tuple[int, ...]
 
 
-_SMALL = Form(Task("digits"), Budget(MLP()), "tables", 3, (0, 1, 2, 3, 4), ())
+_SMALL = Form(Task("digits"), Budget(MLP(members=1)), "tables", 3, (0, 1, 2, 3, 4), ())
 FULL = [
-    Form(Task("mnist", 3000), Budget(MLP()), "mlp", 3, (0,), (0, 1, 2)),
+    Form(Task("mnist", 3000), Budget(MLP(members=1)), "mlp", 3, (0,), (0, 1, 2)),
     _SMALL,
     *(
-        _SMALL._replace(task=Task(name), budget=Budget(MLP(), epochs=100))
+        _SMALL._replace(task=Task(name), budget=Budget(MLP(members=1), epochs=100))
         for name in ("breast cancer", "wine", "iris")
     ),
 ]
-QUICK = [_SMALL._replace(budget=Budget(MLP(), epochs=10), trials=1, draws=(0, 1))]
+QUICK = [_SMALL._replace(budget=Budget(MLP(members=1), epochs=10), trials=1, draws=(0, 1))]
 
 
 def train_hug(

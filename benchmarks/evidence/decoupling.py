@@ -33,11 +33,14 @@ class Form(NamedTuple):
 
 
 FULL = Form(
-    Task("digits"), Budget(MLP(), n_components=3, epochs=30),
+    Task("digits"), Budget(MLP(members=1), n_components=3, epochs=30),
     (0.0, 0.01, 0.1, 1.0, 10.0), (0.1, 1.0, 10.0), (0, 1, 2),
 )  # fmt: skip
 QUICK = FULL._replace(
-    budget=Budget(MLP(), n_components=3, epochs=8), alphas=(0.01, 1.0), betas=(1.0,), seeds=(0, 1)
+    budget=Budget(MLP(members=1), n_components=3, epochs=8),
+    alphas=(0.01, 1.0),
+    betas=(1.0,),
+    seeds=(0, 1),
 )
 # At the encoder's rate they would not have reached their places by the end.
 PROXIES = Learned(learning_rate=0.02)

@@ -55,12 +55,28 @@ class Form(NamedTuple):
 
 
 FULL = [
-    Form(Task("digits"), Budget(MLP(), epochs=20), "tables", (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
-    Form(Task("mnist", 2000), Budget(MLP(), epochs=10), "mlp", (9, 4, 2), 2, (0, 1, 2), CONTENDERS),
-    Form(Task("50 blobs"), Budget(MLP()), "tables", (49, 6, 3), 2, (0, 1, 2), CONTENDERS),
+    Form(
+        Task("digits"),
+        Budget(MLP(members=1), epochs=20),
+        "tables",
+        (9, 4, 2),
+        2,
+        (0, 1, 2),
+        CONTENDERS,
+    ),
+    Form(
+        Task("mnist", 2000),
+        Budget(MLP(members=1), epochs=10),
+        "mlp",
+        (9, 4, 2),
+        2,
+        (0, 1, 2),
+        CONTENDERS,
+    ),
+    Form(Task("50 blobs"), Budget(MLP(members=1)), "tables", (49, 6, 3), 2, (0, 1, 2), CONTENDERS),
 ]
 _FEW = {name: CONTENDERS[name] for name in (PEER, "HUG mhe -2")}
-QUICK = [Form(Task("digits"), Budget(MLP(), epochs=10), "tables", (9, 2), 2, (0, 1), _FEW)]
+QUICK = [Form(Task("digits"), Budget(MLP(members=1), epochs=10), "tables", (9, 2), 2, (0, 1), _FEW)]
 
 
 def accuracy_and_retrieval(model: Any, split: Split) -> dict[str, float]:

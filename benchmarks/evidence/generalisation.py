@@ -72,17 +72,17 @@ class ImageForm(NamedTuple):
 
 
 MNIST = ImageForm(
-    Task("mnist", 10_000), Budget(MLP(), epochs=10), "mlp", ON_IMAGES, 2, (0, 1, 2), 2
+    Task("mnist", 10_000), Budget(MLP(members=1), epochs=10), "mlp", ON_IMAGES, 2, (0, 1, 2), 2
 )
 CIFAR = ImageForm(
     Task("cifar10", 10_000), Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=8), "convnet",
     ON_PHOTOGRAPHS, 2, (0, 1, 2), 2,
     ("HUG mhe -2, 9 components", "HUG mhe -2, 9 components, softness 10"),
 )  # fmt: skip
-TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 4, (0, 1))
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP(members=1)), ON_TABLES, 4, (0, 1))
 _QUICK = {name: ON_IMAGES[name] for name in QUICKLY}
 QUICK_MNIST = MNIST._replace(
-    task=Task("mnist", 3000), budget=Budget(MLP(), epochs=5), contenders=_QUICK, trials=2,
+    task=Task("mnist", 3000), budget=Budget(MLP(members=1), epochs=5), contenders=_QUICK, trials=2,
     seeds=(0, 1),
 )  # fmt: skip
 QUICK_TABLES = TABLES._replace(names=("iris", "wine", "moons, noise 0.3"), trials=1, folds=(0, 1))

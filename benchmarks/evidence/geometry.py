@@ -42,8 +42,8 @@ class Form(NamedTuple):
     seeds: tuple[int, ...]
 
 
-FULL = Form(Task("digits"), Budget(MLP(), epochs=40), (9, 4), 2, (0, 1, 2))
-QUICK = Form(Task("digits"), Budget(MLP(), epochs=8), (9,), 1, (0, 1))
+FULL = Form(Task("digits"), Budget(MLP(members=1), epochs=40), (9, 4), 2, (0, 1, 2))
+QUICK = Form(Task("digits"), Budget(MLP(members=1), epochs=8), (9,), 1, (0, 1))
 
 
 def near_collapse(embeddings: Any, labels: Any) -> dict[str, float]:

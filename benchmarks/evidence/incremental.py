@@ -38,8 +38,8 @@ class Form(NamedTuple):
     seeds: tuple[int, ...]
 
 
-FULL = Form(Task("mnist", 2000), Budget(MLP(), epochs=5), (20, 0), 3, (0, 1, 2))
-QUICK = Form(Task("digits"), Budget(MLP(), epochs=3), (10, 0), 1, (0, 1))
+FULL = Form(Task("mnist", 2000), Budget(MLP(members=1), epochs=5), (20, 0), 3, (0, 1, 2))
+QUICK = Form(Task("digits"), Budget(MLP(members=1), epochs=3), (10, 0), 1, (0, 1))
 RATES: list[Setting] = [{"learning_rate": rate} for rate in (1e-3, 3e-4, 1e-4)]
 
 

@@ -65,14 +65,20 @@ class Form(NamedTuple):
 
 
 FULL = [
-    Form(Task("mnist", 10_000, ("long tail", IMBALANCE)), Budget(MLP()), "mlp", 2, (0, 1, 2), 3),
+    Form(
+        Task("mnist", 10_000, ("long tail", IMBALANCE)),
+        Budget(MLP(members=1)),
+        *("mlp", 2, (0, 1, 2), 3),
+    ),
     Form(
         Task("cifar10", 10_000, ("long tail", IMBALANCE)),
         Budget(ConvNet((16, 32, 64, 64)), batch_size=64, epochs=6),
         "convnet", 2, (0, 1, 2), 2,
     ),
 ]  # fmt: skip
-QUICK = [FULL[0]._replace(budget=Budget(MLP(), epochs=5), trials=2, seeds=(0, 1), a_family=2)]
+QUICK = [
+    FULL[0]._replace(budget=Budget(MLP(members=1), epochs=5), trials=2, seeds=(0, 1), a_family=2)
+]
 
 
 def by_class(model: Any, split: Split) -> dict[str, float]:

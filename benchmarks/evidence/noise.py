@@ -61,9 +61,11 @@ class Form(NamedTuple):
     contenders: dict[str, Contender]
 
 
-FULL = Form(10_000, Budget(MLP(), epochs=10), (0, 1, 2), 4, CONTENDERS)
+FULL = Form(10_000, Budget(MLP(members=1), epochs=10), (0, 1, 2), 4, CONTENDERS)
 _FEW = ("cross-entropy", "generalised cross-entropy", "HUG mhe -1", "HUG mhe -2")
-QUICK = Form(3000, Budget(MLP(), epochs=8), (0, 1), 2, {name: CONTENDERS[name] for name in _FEW})
+QUICK = Form(
+    3000, Budget(MLP(members=1), epochs=8), (0, 1), 2, {name: CONTENDERS[name] for name in _FEW}
+)
 
 
 ON_TABLES = {
@@ -72,7 +74,7 @@ ON_TABLES = {
     "HUG mhe -2, softness 0": hug(softness=0.0),
     "HUG mhe -4": HUG["HUG mhe -4"],
 }
-TABLES = TabularForm(tuple(TABULAR), Budget(MLP()), ON_TABLES, 4, (0, 1), TUNED_AT)
+TABLES = TabularForm(tuple(TABULAR), Budget(MLP(members=1)), ON_TABLES, 4, (0, 1), TUNED_AT)
 QUICK_TABLES = TABLES._replace(names=("iris", "wine"), trials=1, folds=(0,))
 
 

@@ -43,10 +43,14 @@ class Form(NamedTuple):
     contenders: dict[str, Contender]
 
 
-FULL = Form(Task("mnist", 4000), Budget(MLP(), epochs=10), 3, (0, 1, 2), CONTENDERS)
+FULL = Form(Task("mnist", 4000), Budget(MLP(members=1), epochs=10), 3, (0, 1, 2), CONTENDERS)
 _FEW = ("cross-entropy", "HUG mhe -1", "HUG mhe -2")
 QUICK = Form(
-    Task("mnist", 2000), Budget(MLP(), epochs=5), 1, (0, 1), {n: CONTENDERS[n] for n in _FEW}
+    Task("mnist", 2000),
+    Budget(MLP(members=1), epochs=5),
+    1,
+    (0, 1),
+    {n: CONTENDERS[n] for n in _FEW},
 )
 
 

@@ -53,7 +53,7 @@ def rows_and_labels(n_classes):
 def hug_epoch(n_classes):
     """An epoch of the training loop that fit runs."""
     X, y = rows_and_labels(n_classes)
-    spec = MLP(HIDDEN)
+    spec = MLP(HIDDEN, members=1)
     body = spec.build((FEATURES,), COMPONENTS)
     encoder = SphereEncoder(Cast(torch.float32), body, (FEATURES,), COMPONENTS, spec)
     proxies = optimal_proxies(n_classes, COMPONENTS, random_state=0).float()
@@ -81,7 +81,7 @@ def cross_entropy_steps(n_classes):
     """Steps of a loop by hand."""
     X, y = rows_and_labels(n_classes)
     net = nn.Sequential(
-        MLP(HIDDEN).build((FEATURES,), COMPONENTS), nn.Linear(COMPONENTS, n_classes)
+        MLP(HIDDEN, members=1).build((FEATURES,), COMPONENTS), nn.Linear(COMPONENTS, n_classes)
     )
     segments = flatten((p, 1e-3, 0.01 if p.ndim > 1 else 0.0) for p in net.parameters())
     stepper = make_stepper(AdamW(), segments)

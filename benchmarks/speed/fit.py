@@ -50,7 +50,7 @@ class Opaque(nn.Module):
 
 def hug(X, y, hidden, batch, epochs):
     """Ours, with the built-in encoder."""
-    encoder = MLP(hidden, activation="relu")
+    encoder = MLP(hidden, activation="relu", members=1)
     model = HUGClassifier(
         encoder, batch_size=batch, max_epochs=epochs, learning_rate=RATE, random_state=0
     )

@@ -37,8 +37,8 @@ BAR = 1 / 5  # of skorch's time, at most
 def ours(X, y, epochs):
     """Fit the built-in perceptron, its step captured."""
     HUGClassifier(
-        MLP(HIDDEN, activation="relu"), batch_size=BATCH, max_epochs=epochs, learning_rate=RATE,
-        random_state=0, device="cuda",
+        MLP(HIDDEN, activation="relu", members=1), batch_size=BATCH, max_epochs=epochs,
+        learning_rate=RATE, random_state=0, device="cuda",
     ).fit(X, y)  # fmt: skip
 
 

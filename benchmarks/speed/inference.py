@@ -35,7 +35,9 @@ BARS = [
 
 def fitted(X, y, hidden):
     """Every model after one epoch, from the name of a call to its function."""
-    hug = HUGClassifier(MLP(hidden, activation="relu"), max_epochs=1, random_state=0).fit(X, y)
+    hug = HUGClassifier(
+        MLP(hidden, activation="relu", members=1), max_epochs=1, random_state=0
+    ).fit(X, y)
     mlp, peer = scikit_learn_model(hidden, 200, 1), skorch_model(X, hidden, 200, 1)
     mlp.fit(X, y)
     peer.fit(X, y)

@@ -59,7 +59,7 @@ def forward_backward(loss, n_classes):
 
 def training_step(loss, n_classes):
     """Job: perceptron, loss and optimizer."""
-    net = MLP((256, 128), activation="relu").build((784,), COMPONENTS)
+    net = MLP((256, 128), activation="relu", members=1).build((784,), COMPONENTS)
     w = nn.Parameter(torch.randn(n_classes, COMPONENTS))
     segments = flatten((p, 1e-3, 0.0) for p in [*net.parameters(), w])
     stepper = make_stepper(AdamW(), segments)

@@ -20,7 +20,7 @@ from evidence.models import Budget
 
 from skhug import MLP
 
-TINY = Budget(MLP(16), n_components=9, epochs=2)
+TINY = Budget(MLP(16, members=1), n_components=9, epochs=2)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from skhug import MLP
 
-TINY = Budget(MLP(16), n_components=9, epochs=2)
+TINY = Budget(MLP(16, members=1), n_components=9, epochs=2)
 
 
 @pytest.fixture
@@ -100,7 +100,10 @@ def test_choices_change_one_thing_and_report_every_set(lab, tmp_path, monkeypatc
 
 
 def test_torchs_initial_weights_are_weaker():
-    ours, plain = choices.MLP().build((64,), 2), choices.AsTorchStarts().build((64,), 2)
+    ours, plain = (
+        choices.MLP(members=1).build((64,), 2),
+        choices.AsTorchStarts(members=1).build((64,), 2),
+    )
     for layer in (0, 2):
         ratio = ours[layer].weight.var() / plain[layer].weight.var()
         assert ratio.item() == pytest.approx(6, rel=0.1)
