@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from skhug._configured import Configured, explained, plain, read_state
+from skhug._data.folds import stream_folds
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
 from skhug._data.validation import (
@@ -52,7 +53,7 @@ class _BaseHUG(
     Configured,
 ):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
-    # What a fitted one has beside the parameters; a pickle of another version must hold it.
+    # What every fitted one has beside the parameters.
     _fitted_names: ClassVar[tuple[str, ...]] = (
         *("module_", "proxies_", "classes_", "history_", "n_iter_", "loss_"),
         *("input_shape_", "n_features_in_"),
@@ -70,7 +71,7 @@ class _BaseHUG(
         proxies: Any = "optimal",
         optimizer: Any = "adamw",
         learning_rate: float = 3e-3,
-        schedule: Any = "cosine",
+        schedule: Any = "auto",
         weight_decay: float | None = None,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
@@ -287,7 +288,7 @@ class _BaseHUG(
         else:
             summary = running_summary(earlier, settings.encoder, task.rows, seed)
             earlier = earlier._replace(summary=summary)
-        plan = plan._replace(settings=settings, earlier=earlier, known_end=False)
+        plan = plan._replace(settings=settings, earlier=earlier, known_end=False, deal=stream_folds)
         fitted, state = fit(plan, NoKeeper())
         if earlier is None:
             summary = summary_of(settings.encoder, fitted["module_"], task.rows, seed)
@@ -333,6 +334,8 @@ class _BaseHUG(
     # --- what the estimators differ in -----------------------------------------------------
 
     _goal: ClassVar[Goal]
+    # Networks of an encoder that does not say how many; None leaves it to the encoder.
+    _members: ClassVar[int | None] = None
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         unseen = np.setdiff1d(y, classes)
@@ -436,8 +439,12 @@ class _BaseHUG(
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fitted = isinstance(state, dict) and "module_" in state
-        needed, unpack = (self._fitted_names, _unpacked) if fitted else ((), dict)
+        needed, unpack = (self._needed(state), _unpacked) if fitted else ((), dict)
         self.__dict__.update(read_state(self, state, needed, unpack))
+
+    def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
+        """Return what a fitted one's pickle must hold beside the parameters."""
+        return self._fitted_names
 
     def _validate_params(self) -> None:
         """Check the parameters as scikit-learn does; its message is followed by what is meant."""

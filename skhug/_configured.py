@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Raised with every change of what a pickle holds that older or newer versions would misread, with
 # what reads the older ones.
-PICKLE_FORMAT = 1
+PICKLE_FORMAT = 2
 _VERSION_KEY, _FORMAT_KEY = "_skhug_version", "_skhug_format"
 
 
@@ -66,6 +66,9 @@ def _what_to_pass(
 
 class Configured(BaseEstimator):
     """Base of estimators and specifications."""
+
+    # What stands for parameters in pickles and files from before there were such.
+    _before: ClassVar[dict[str, Any]] = {}
 
     def set_params(self, **params: Any) -> Configured:
         """Set parameters, nested ones too.
@@ -163,6 +166,8 @@ def read_state(
     name = type(owner).__name__
     state = dict(state) if isinstance(state, dict) else {_FORMAT_KEY: None}
     version, written = state.pop(_VERSION_KEY, None), state.pop(_FORMAT_KEY, 0)
+    if written == 1:
+        state = {**owner._before, **state}
     if type(written) is not int or written < 0:
         raise ValueError(
             f"This is no state of a {name}: the pickle is damaged, or something else wrote it. "

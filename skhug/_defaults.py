@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 
 from skhug._configured import plain
@@ -24,8 +25,11 @@ from skhug._device import (
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import check_instances, check_numbers, expand, expand_encoder
 from skhug.encoders import Encoder
+from skhug.encoders._encoder import checked_members
 from skhug.losses import Uniformity
+from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.optimizers import SCHEDULES, default_weight_decay
+from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
 from skhug.sampling import BalancedOrder
 
@@ -38,6 +42,10 @@ EPOCHS = (20, 200)
 FEW_FEATURES = 256
 DECAY_OF_FEW = 0.25
 BATCH = (32, 256)
+# The same of several members.
+STEPS_OF_MEMBERS = 2000
+EPOCHS_OF_MEMBERS = (10, 300)
+BATCH_OF_MEMBERS = (64, 1024)
 # The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
 # than so many: more classes get fewer components than the simplex needs, but at least these.
 PROXY_NUMBERS = 2**22
@@ -50,7 +58,9 @@ class Settings(NamedTuple):
     ``encoder`` is a specification, a module or a callable. With ``width_given`` false a user's
     module keeps its own width in place of ``n_components``. ``weight_decay`` is None where a
     torch.optim optimizer knows its own. Steps of ``bfloat16_flops`` operations or more run in
-    bfloat16. ``patience`` is (epochs without a better score, how much is better) or None.
+    bfloat16. ``patience`` is (epochs without a better score, how much is better) or None;
+    after the epochs ``cycle_ends`` several members may stop. ``coefficients`` says what rows count
+    in a batch.
     """
 
     encoder: Any
@@ -69,7 +79,10 @@ class Settings(NamedTuple):
     sampler: BalancedOrder | None
     max_epochs: int
     patience: tuple[int, float] | None
+    cycle_ends: tuple[int, ...]
+    members: int
     class_weight: np.ndarray
+    coefficients: Callable[..., torch.Tensor]
     augment: Callable[..., Any] | None
     track: Sequence[Any]
     device: torch.device
@@ -79,6 +92,13 @@ class Settings(NamedTuple):
     compile: bool
     verbose: bool
     seed: int
+
+    def counts(self, rows: Rows) -> np.ndarray:
+        """Return what each of some rows counts in the loss, up to a factor."""
+        if self.coefficients is row_coefficients:
+            return rows.weight * self.class_weight[rows.y]
+        total = np.bincount(rows.y, rows.weight)  # classes alike
+        return rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
 
 
 def resolve(
@@ -115,12 +135,21 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = expand_encoder(e.encoder, rows.X.shape[1:])
+    encoder = _with_members(expand_encoder(e.encoder, rows.X.shape[1:]), e._members)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
-    batch_size = sampler.batch_size if sampler else _batch_size(e.batch_size, len(rows.y))
+    shape = _prepared_shape(fitted, encoder, rows.X.shape[1:])
+    members = _members(encoder, fitted, shape)
+    batch_size = sampler.batch_size if sampler else _batch_size(e.batch_size, len(rows.y), members)
     n_batches = len(batch_bounds(len(sampler) if sampler else len(rows.y), batch_size))
+    max_epochs = e.max_epochs
+    if max_epochs == "auto":
+        max_epochs = default_max_epochs(n_batches, members)
+    schedule = e.schedule
+    if isinstance(schedule, str) and schedule == "auto":
+        schedule = "cycles" if members > 1 and not e.early_stopping else "cosine"
+    balanced = isinstance(e.class_weight, str)
     return Settings(
         encoder=encoder,
         n_components=e.n_components or default_components(len(classes)),
@@ -132,15 +161,18 @@ def resolve(
         optimizer=e.optimizer,
         learning_rate=e.learning_rate,
         proxy_learning_rate=e.learning_rate if proxy_rate is None else proxy_rate,
-        weight_decay=_weight_decay(e, fitted, encoder, rows.X.shape[1:]),
-        schedule=SCHEDULES.get(e.schedule, e.schedule),
+        weight_decay=_weight_decay(e, shape),
+        schedule=SCHEDULES.get(schedule, schedule),
         batch_size=batch_size,
         sampler=sampler,
-        max_epochs=default_max_epochs(n_batches) if e.max_epochs == "auto" else e.max_epochs,
+        max_epochs=max_epochs,
         patience=(e.n_iter_no_change, e.tol) if e.early_stopping else None,
+        cycle_ends=tuple(cycle_ends(max_epochs, n_batches)) if schedule == "cycles" else (),
+        members=members,
         class_weight=class_weights(
             e.class_weight, rows.y, rows.weight, classes, 0 if sampler else batch_size
         ),
+        coefficients=epoch_coefficients if balanced else row_coefficients,
         augment=e.augment,
         track=e.track,
         device=device,
@@ -159,17 +191,20 @@ def default_components(n_classes: int) -> int:
     return min(max(n_classes - 1, 2), most)
 
 
-def default_batch_size(n: int) -> int:
-    """Rows per batch: about a 128th of the data, a power of two between 32 and 256."""
-    return int(np.clip(2 ** round(math.log2(max(n / 128, 1))), *BATCH))
+def default_batch_size(n: int, members: int = 1) -> int:
+    """Rows per batch: a 128th of the data, or a 64th, as a power of two between bounds."""
+    part, bounds = (128, BATCH) if members == 1 else (64, BATCH_OF_MEMBERS)
+    return int(np.clip(2 ** round(math.log2(max(n / part, 1))), *bounds))
 
 
-def default_max_epochs(steps_per_epoch: int) -> int:
-    """Epochs for about 2,000 steps, between 20 and 200.
+def default_max_epochs(steps_per_epoch: int, members: int = 1) -> int:
+    """Epochs for about so many steps, between bounds.
 
     It depends on the number of steps and not of rows: integer weights and repeated rows then
     train alike.
     """
+    if members > 1:
+        return int(np.clip(round(STEPS_OF_MEMBERS / steps_per_epoch), *EPOCHS_OF_MEMBERS))
     return int(np.clip(math.ceil(STEPS / steps_per_epoch), *EPOCHS))
 
 
@@ -188,11 +223,10 @@ def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
 def class_weights(
     class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: np.ndarray, drawn: int
 ) -> np.ndarray:
-    """Return the weights of the classes' means, of mean 1.
+    """Return the weights of the classes, of mean 1.
 
-    They act between class means: a weight inside a class's own mean would cancel. ``"balanced"``
-    makes up for the batches of ``drawn`` rows in which a class does not occur; 0 is for batches
-    that know of the classes.
+    Those of ``"balanced"`` are of the classes' means, and make up for the batches of ``drawn`` rows
+    in which a class does not occur; 0 is for batches that know of the classes.
     """
     if class_weight is None:
         return np.ones(len(classes))
@@ -215,8 +249,20 @@ def class_weights(
     return values / values.mean()
 
 
-def _batch_size(batch_size: int | str, n_rows: int) -> int:
-    return default_batch_size(n_rows) if batch_size == "auto" else batch_size
+def _batch_size(batch_size: int | str, n_rows: int, members: int) -> int:
+    return default_batch_size(n_rows, members) if batch_size == "auto" else batch_size
+
+
+def _with_members(encoder: Any, members: int | None) -> Any:
+    """Return an encoder with so many members if it does not say itself how many."""
+    silent = isinstance(encoder, Encoder) and getattr(encoder, "members", 1) is None
+    return clone(encoder).set_params(members=members) if silent and members else encoder
+
+
+def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...]) -> int:
+    if fitted is not None:
+        return fitted.n_members
+    return checked_members(encoder, shape) if isinstance(encoder, Encoder) else 1
 
 
 def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
@@ -226,16 +272,21 @@ def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
     return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
 
 
-def _weight_decay(
-    estimator: Any, fitted: SphereEncoder | None, encoder: Any, row_shape: tuple[int, ...]
-) -> float | None:
-    if estimator.weight_decay is not None:
-        return estimator.weight_decay
+def _prepared_shape(
+    fitted: SphereEncoder | None, encoder: Any, row_shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the shape of a row as the encoder's body takes it."""
     if fitted is not None:
-        return default_decay(estimator.optimizer, fitted.prepared_shape)
+        return fitted.prepared_shape
     image_shape = encoder.image_shape if isinstance(encoder, Encoder) else None
     layout = Layout.of_rows(row_shape, image_shape)
-    return default_decay(estimator.optimizer, layout.channels_first if layout else row_shape)
+    return layout.channels_first if layout else row_shape
+
+
+def _weight_decay(estimator: Any, shape: tuple[int, ...]) -> float | None:
+    if estimator.weight_decay is not None:
+        return estimator.weight_decay
+    return default_decay(estimator.optimizer, shape)
 
 
 def _bfloat16_flops(precision: str, dtype: torch.dtype, device: torch.device) -> float:

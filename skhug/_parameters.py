@@ -156,7 +156,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "proxies": [StrOptions({"optimal", "learned"}), Learned, "array-like"],
     "optimizer": [StrOptions(set(NAMED)), HasMethods(["init", "step"]), callable],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
-    "schedule": [StrOptions(set(SCHEDULES)), callable],
+    "schedule": [StrOptions({"auto", *SCHEDULES}), callable],
     "weight_decay": [_at_least(0, Real), None],
     "batch_size": [_at_least(1), StrOptions({"auto"})],
     "max_epochs": [_at_least(1), StrOptions({"auto"})],

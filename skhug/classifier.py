@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -13,23 +14,24 @@ from torch import Tensor
 
 from skhug._base import _BaseHUG
 from skhug._data.columns import as_array
-from skhug._data.rows import Rows, Task
+from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
 from skhug._data.validation import check_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
 from skhug._model.calibration import (
-    Falloff,
-    calibration_rows,
+    Readout,
     candidates,
-    fit_falloff,
+    fit_readout,
     log_probabilities,
     pull_of,
 )
-from skhug._model.embedding import device_of, embed, join
+from skhug._model.embedding import device_of, join
+from skhug._model.falloff import falloff_log_probabilities
 from skhug._model.nearest import decision, nearest, row_blocks
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.onnx import ServedClassifier
-from skhug._training.objective import Objective
+from skhug._training.fit import Sample
 from skhug._training.preflight import sound_blocks
 
 __all__ = ["HUGClassifier"]
@@ -47,19 +49,12 @@ class _Classification:
         predicted = to_numpy(nearest(embeddings, proxies)[1])
         return float(np.average(predicted == rows.y, weights=rows.weight))
 
-    def fitted_attributes(self, objective: Objective, task: Task) -> dict[str, Any]:
+    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
         """Return the three numbers of the probabilities."""
-        trained_on = task.validation is None
-        rows, proxies = task.rows if trained_on else task.validation, objective.unit_proxies()
-        drawn = calibration_rows(len(rows.y), len(proxies))
-        if len(drawn) < len(rows.y):
-            rows = rows.take(drawn)
-        embeddings = embed(objective.encoder, rows.X)
-        y, weight = (to_tensor(a, embeddings.device) for a in (rows.y, rows.weight))
-        falloff = fit_falloff(
-            candidates(embeddings, proxies, y), weight, pull_of(len(drawn), trained_on)
-        )
-        return {f"{name}_": value for name, value in falloff._asdict().items()}
+        points, y, weight, trained_on = sample()
+        seen = candidates(points, proxies, y)
+        readout = fit_readout(seen, weight, pull_of(len(y), trained_on))
+        return {f"{name}_": value for name, value in readout._asdict().items()}
 
 
 class HUGClassifier(ClassifierMixin, _BaseHUG):
@@ -104,8 +99,11 @@ default="optimal"
         ``learning_rate`` and ``weight_decay``.
     learning_rate : float, default=3e-3
         At the start of the schedule, above 0.
-    schedule : {"cosine", "linear", "constant"} or callable, default="cosine"
+    schedule : {"auto", "cycles", "cosine", "linear", "constant"} or callable, default="auto"
         Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
+        ``"cycles"`` rises and falls five times, each time twice as long; where several members
+        leave rows out, training stops after one that made those no better. ``"auto"`` is this for
+        several members without ``early_stopping``, else ``"cosine"``.
     weight_decay : float, optional
         Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
         weight_decay`` per step, with SGD added to the gradient. By default the optimizer's own, 2.0
@@ -113,10 +111,11 @@ default="optimal"
         ask for curved boundaries; with a callable, that of what it makes.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 1. ``"auto"`` takes about a 128th of the data, between 32 and
-        256.
+        256; of several members a 64th, between 64 and 1,024.
     max_epochs : int or "auto", default="auto"
         Passes over the data, at least 1. ``"auto"`` is about 2,000 steps, between 20 and 200
-        passes.
+        passes; of several members at most so many steps, and between 10 and 300 passes. Of these
+        the weights of the pass are kept that was best for the rows that members leave out.
     early_stopping : bool, default=False
         Whether to stop when the validation score no longer rises, and to keep the weights of the
         best epoch. The rows to validate on are ``X_val``, else a stratified part of ``X``.
@@ -134,9 +133,10 @@ default="optimal"
         as ``self_duality``, NC4 as ``ncc_agreement``. A callable takes ``(embeddings, labels,
         proxies)``, tensors, and returns a number; its ``__name__`` is the key.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes' means in the within-class term, which are equal without it however
-        many rows each class has. A class counts in the batches in which it occurs; ``"balanced"``
-        makes up for those in which it does not.
+        Weights of the classes' rows; without it rows count alike. ``"balanced"`` makes classes
+        count alike however many rows each has, as the paper does: the within-class term is a mean
+        over the classes of a batch of means over their rows, and made up for the batches in which
+        a class does not occur.
     batch_sampler : BalancedBatches or None, default=None
         :class:`~skhug.sampling.BalancedBatches` fills every batch with the same number of rows of
         each of several classes, in place of ``batch_size``. By default an epoch is a permutation of
@@ -154,7 +154,7 @@ default="optimal"
         what it costs. ``partial_fit`` needs none: ``save`` between its calls.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
-        input of more than 100,000 numbers; on a CUDA GPU it may round products in training to TF32
+        input of more than 10,000 numbers; on a CUDA GPU it may round products in training to TF32
         and, from 10,000,000,000 floating-point operations per step on, runs the encoder's training
         steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so anywhere; parameters, losses,
         inference and outputs are float32 then. ``"float32"`` never rounds to less in training.
@@ -187,8 +187,9 @@ default="optimal"
         From raw rows to unit embeddings.
     history_ : list of dict
         One row per epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
-        ``within``, the measures of ``track``, and ``validation_score`` where there are validation
-        rows.
+        ``within``, the measures of ``track``, ``validation_score`` where there are validation
+        rows, and ``left_out_score`` where members leave rows out: minus the mean squared distance
+        of these rows to their own proxies, in the ball.
     n_iter_ : int
         Epochs trained.
     loss_ : float
@@ -201,12 +202,14 @@ default="optimal"
         Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Their names, where all are strings.
-    concentration_, softening_, cutoff_ : float
-        Of the probabilities, ``p_c`` proportional to ``(d_c^2 + softening_)^-concentration_ *
-        exp(-cutoff_ * d_c^4 / 4)`` with ``d_c`` the distance to proxy c. Fitted on the
-        validation rows where there are some, else on the training rows, which tell less: there
-        they stay nearer to values that suit most data. On a draw of rows, and of the classes
-        far from a row, where there are many.
+    power_, floor_, falloff_ : float
+        Of the probabilities, ``p_c`` proportional to ``(q_c + floor_)^power_ / (d_c^2 +
+        0.0003)^falloff_`` with ``d_c`` the distance of a point z of the ball from proxy c and
+        ``q_c`` the share of class c, which of C proxies of a simplex is ``((C - 1) z.w_c + 1) /
+        C``, at least 0. Fitted on the validation rows where there are some, else on rows that
+        members left out; of a single network on the training rows, which tell less: there they
+        stay nearer to values that suit most data. On a draw of rows, and of the classes far from
+        a row, where there are many.
 
     See Also
     --------
@@ -231,7 +234,6 @@ default="optimal"
     (38, 2)
     """
 
-    _fitted_names = (*_BaseHUG._fitted_names, *(f"{name}_" for name in Falloff._fields))
     _goal = _Classification()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -255,7 +257,7 @@ default="optimal"
         return super().score(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the cosines to the proxies.
+        """Return the products with the proxies.
 
         Parameters
         ----------
@@ -264,10 +266,12 @@ default="optimal"
 
         Returns
         -------
-        cosines : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
-            In [-1, 1]. For two classes, half of the second's cosine minus the first's.
+        products : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+            Of points inside the ball, whose length says how sure they are, in [-1, 1]; cosines
+            where a single network has softness 0. For two classes, half of the second's minus the
+            first's.
         """
-        return self._of_cosines(X, decision)
+        return self._of_points(X, lambda points, proxies: decision(points @ proxies.T))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the nearest proxy.
@@ -295,8 +299,8 @@ default="optimal"
 
         Returns
         -------
-        cosine : ndarray of shape (n_samples,)
-            The largest cosine to a proxy, at most 1.
+        product : ndarray of shape (n_samples,)
+            The largest with a proxy, at most 1; see ``decision_function``.
 
         Examples
         --------
@@ -324,7 +328,7 @@ default="optimal"
         probability : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; rows sum to 1.
         """
-        return self._of_cosines(X, lambda cosines: self._log_probabilities(cosines).exp())
+        return self._of_points(X, lambda *points: self._log_probabilities(*points).exp())
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the classes' probabilities.
@@ -339,27 +343,39 @@ default="optimal"
         log_probability : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        return self._of_cosines(X, self._log_probabilities)
+        return self._of_points(X, lambda *points: self._log_probabilities(*points))
 
-    def _log_probabilities(self, cosines: Tensor) -> Tensor:
-        return log_probabilities(cosines, self._falloff)
+    def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
+        earlier = "concentration_" in state  # probabilities of format 1
+        names = (
+            ("concentration_", "softening_", "cutoff_")
+            if earlier
+            else ("power_", "floor_", "falloff_")
+        )
+        return (*super()._needed(state), *names)
 
     @property
-    def _falloff(self) -> Falloff:
-        return Falloff(self.concentration_, self.softening_, self.cutoff_)
+    def _log_probabilities(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return what makes logarithms of probabilities of points and proxies."""
+        if not hasattr(self, "power_"):  # of a file that an earlier version wrote
+            names = ("concentration", "softening", "cutoff")
+            falloff = {name: getattr(self, f"{name}_") for name in names}
+            return partial(falloff_log_probabilities, **falloff)
+        readout = Readout(self.power_, self.floor_, self.falloff_)
+        return partial(log_probabilities, readout=readout)
 
-    def _of_cosines(self, X: Any, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """Join what a function makes of the cosines (block, n_classes)."""
+    def _of_points(self, X: Any, function: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+        """Join what a function makes of points in the ball (block, n_components) and proxies."""
         X, proxies = self._checked(X)
-        embeddings = sound_blocks(self.module_, X)
-        parts = (part for z in embeddings for part in row_blocks(z, len(proxies)))
-        return join((function(part @ proxies.T) for part in parts), len(X))
+        points = sound_blocks(self.module_, X, SphereEncoder.ball)
+        parts = (part for z in points for part in row_blocks(z, len(proxies)))
+        return join((function(part, proxies) for part in parts), len(X))
 
     def _nearest(self, X: Any, pick: Callable[[tuple[Tensor, Tensor]], Tensor]) -> np.ndarray:
         """Join what is picked of the nearest proxy's (cosine, index)."""
         X, proxies = self._checked(X)
-        embeddings = sound_blocks(self.module_, X)
-        return join((pick(nearest(z, proxies)) for z in embeddings), len(X))
+        points = sound_blocks(self.module_, X, SphereEncoder.ball)
+        return join((pick(nearest(z, proxies)) for z in points), len(X))
 
     def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:
         check_is_fitted(self)
@@ -367,4 +383,4 @@ default="optimal"
         return X, to_tensor(self.proxies_, device_of(self.module_))
 
     def _served(self) -> ServedClassifier:
-        return ServedClassifier(self.module_, self.proxies_, self.classes_, self._falloff)
+        return ServedClassifier(self.module_, self.proxies_, self.classes_, self._log_probabilities)

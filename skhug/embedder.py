@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from skhug._base import _BaseHUG
-from skhug._data.rows import Rows, Task
+from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
 from skhug._docs import public
-from skhug._training.objective import Objective
+from skhug._training.fit import Sample
 from skhug.metrics import mean_average_precision_at_r
 
 __all__ = ["HUGEmbedder"]
@@ -40,7 +41,7 @@ class _Retrieval:
         """Return the mean average precision at R."""
         return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)
 
-    def fitted_attributes(self, objective: Objective, task: Task) -> dict[str, Any]:
+    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
         """Nothing beside what all estimators have."""
         return {}
 
@@ -88,8 +89,11 @@ default="optimal"
         ``learning_rate`` and ``weight_decay``.
     learning_rate : float, default=3e-3
         At the start of the schedule, above 0.
-    schedule : {"cosine", "linear", "constant"} or callable, default="cosine"
+    schedule : {"auto", "cycles", "cosine", "linear", "constant"} or callable, default="auto"
         Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
+        ``"cycles"`` rises and falls five times, each time twice as long; where several members
+        leave rows out, training stops after one that made those no better. ``"auto"`` is this for
+        several members without ``early_stopping``, else ``"cosine"``.
     weight_decay : float, optional
         Decay of the weight matrices, 0 or more: with AdamW a share of ``learning_rate *
         weight_decay`` per step, with SGD added to the gradient. By default the optimizer's own, 2.0
@@ -97,10 +101,11 @@ default="optimal"
         ask for curved boundaries; with a callable, that of what it makes.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 1. ``"auto"`` takes about a 128th of the data, between 32 and
-        256.
+        256; of several members a 64th, between 64 and 1,024.
     max_epochs : int or "auto", default="auto"
         Passes over the data, at least 1. ``"auto"`` is about 2,000 steps, between 20 and 200
-        passes.
+        passes; of several members at most so many steps, and between 10 and 300 passes. Of these
+        the weights of the pass are kept that was best for the rows that members leave out.
     early_stopping : bool, default=False
         Whether to stop when the validation score no longer rises, and to keep the weights of the
         best epoch. The rows to validate on are ``X_val``, else a stratified part of ``X``.
@@ -118,9 +123,10 @@ default="optimal"
         as ``self_duality``, NC4 as ``ncc_agreement``. A callable takes ``(embeddings, labels,
         proxies)``, tensors, and returns a number; its ``__name__`` is the key.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes' means in the within-class term, which are equal without it however
-        many rows each class has. A class counts in the batches in which it occurs; ``"balanced"``
-        makes up for those in which it does not.
+        Weights of the classes' rows; without it rows count alike. ``"balanced"`` makes classes
+        count alike however many rows each has, as the paper does: the within-class term is a mean
+        over the classes of a batch of means over their rows, and made up for the batches in which
+        a class does not occur.
     batch_sampler : BalancedBatches or None, default=None
         :class:`~skhug.sampling.BalancedBatches` fills every batch with the same number of rows of
         each of several classes, in place of ``batch_size``. By default an epoch is a permutation of
@@ -138,7 +144,7 @@ default="optimal"
         what it costs. ``partial_fit`` needs none: ``save`` between its calls.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
-        input of more than 100,000 numbers; on a CUDA GPU it may round products in training to TF32
+        input of more than 10,000 numbers; on a CUDA GPU it may round products in training to TF32
         and, from 10,000,000,000 floating-point operations per step on, runs the encoder's training
         steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so anywhere; parameters, losses,
         inference and outputs are float32 then. ``"float32"`` never rounds to less in training.
@@ -171,8 +177,9 @@ default="optimal"
         From raw rows to unit embeddings.
     history_ : list of dict
         One row per epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
-        ``within``, the measures of ``track``, and ``validation_score`` where there are validation
-        rows.
+        ``within``, the measures of ``track``, ``validation_score`` where there are validation
+        rows, and ``left_out_score`` where members leave rows out: minus the mean squared distance
+        of these rows to their own proxies, in the ball.
     n_iter_ : int
         Epochs trained.
     loss_ : float
@@ -221,6 +228,8 @@ default="optimal"
     """
 
     _goal = _Retrieval()
+    # Several found classes never seen no better, on some data worse.
+    _members = 1
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skhug._data.streaming import Stream
-from skhug.losses._coefficients import epoch_coefficients
+from skhug.losses._coefficients import row_coefficients
 from skhug.sampling import BalancedOrder
 
 __all__ = ["Batches", "batch_bounds", "untouched"]
@@ -44,10 +44,10 @@ class Batches:
         Rows.
     y : Tensor of shape (n,)
         Class indices, int64.
-    sample_weight : Tensor of shape (n,)
-        Positive weights.
+    sample_weight : Tensor of shape (n,) or (n, members)
+        Weights of 0 or more; a column for each of several members.
     class_weight : Tensor of shape (n_classes,)
-        Weights of the classes' means, of mean 1.
+        Weights of the classes, of mean 1.
     batch_size : int
         Rows per batch. A last batch of one row joins the one before it, since batch
         normalisation cannot take it alone.
@@ -55,6 +55,8 @@ class Batches:
         From the rows of a batch and the generator to what is yielded.
     sampler : BalancedOrder, optional
         Draws the order of an epoch; by default a permutation.
+    coefficients : callable
+        From an epoch's (batch, y, weight, class_weight, n_batches) to what each row counts.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Batches:
         batch_size: int,
         prepare: Callable[[Tensor, torch.Generator], Tensor] = untouched,
         sampler: BalancedOrder | None = None,
+        coefficients: Callable[..., Tensor] = row_coefficients,
     ) -> None:
         self.prepare = prepare
         self.X = X
@@ -74,12 +77,7 @@ class Batches:
         self.class_weight = class_weight
         self.batch_size = batch_size
         self.sampler = sampler
-
-    @property
-    def plain(self) -> bool:
-        """Whether ``X`` holds all rows as the body takes them, in the order of a permutation."""
-        resident = isinstance(self.X, Tensor)
-        return resident and self.prepare is untouched and self.sampler is None
+        self.coefficients = coefficients
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -92,8 +90,8 @@ class Batches:
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (X, y, coef) of every batch of a new epoch.
 
-        ``coef`` are the rows' coefficients in the within-class sum: means over the classes of a
-        batch of weighted means over their rows.
+        ``coef`` of shape (batch,) or (batch, members) are the rows' coefficients in the
+        within-class sum.
         """
         bounds, prepare = self._bounds(), self.prepare
         drawn = self._draw(len(bounds), generator)
@@ -105,7 +103,7 @@ class Batches:
             batch = torch.arange(len(order), device=order.device) // self.batch_size
             batch.clamp_(max=len(bounds) - 1)
             y, weight = self.y[order], self.sample_weight[order]
-        coef = epoch_coefficients(batch, y, weight, self.class_weight, len(bounds))
+        coef = self.coefficients(batch, y, weight, self.class_weight, len(bounds))
         sizes = [stop - start for start, stop in bounds]
         streamed = isinstance(self.X, Stream)
         rows = self.X.batches(drawn, sizes) if streamed else self._gather(order, sizes)

@@ -1,4 +1,4 @@
-"""From cosines to probabilities: a falling function of the distance, fitted on data."""
+"""From points in the ball to probabilities: three numbers, fitted on data."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.linalg import vecdot
 
 from skhug._model.nearest import row_blocks
 from skhug._process import FLOPS_A_FUNCTION, threads_for
 
 __all__ = [
     "Candidates",
-    "Falloff",
+    "Readout",
     "calibration_rows",
     "candidates",
-    "fit_falloff",
+    "fit_readout",
+    "log_distances",
     "log_probabilities",
     "pull_of",
+    "shares",
 ]
 
 # Classes that a row is compared with, and how many of them are its nearest; the others are drawn.
@@ -30,66 +33,100 @@ _NEAREST = 64
 _ROWS = 8192
 _COSINES = 1 << 21
 
-# Where nothing is known, in logarithms: what held-out rows of MNIST and of small tabular sets
-# lead to, about alike for 1,000 and for 40,000 training rows. These are for ten classes; what
-# separates classes must grow with the logarithm of how many others there are.
-_CENTRE = np.array([-0.8, -8.2, 0.5])
-_GROWS = np.array([1.0, 0.0, 1.0])
-_BOUNDS = [(-3.0, 4.0), (-12.0, 2.0), (-8.0, 5.0)]
+# Where nothing is known, in logarithms; see Readout. The floor is for ten classes or fewer.
+_CENTRE = np.array([-0.7, -4.0, -0.7])
+_FEW_CLASSES = 10
+_BOUNDS = [(-6.0, 4.0), (-20.0, 2.0), (-6.0, 4.0)]
+# Added to squared distances: a point that lies on a proxy is not infinitely sure.
+_SOFTENING = 3e-4
 # How strongly a fit is drawn to the centre, against a mean log-loss. Rows that were trained on
 # look better than new ones however many they are: there it does not fade with their number.
 _PULL_TRAINED = 0.04
 _PULL_HELD_OUT = 0.5
 
 
-class Falloff(NamedTuple):
-    """How probabilities fall with the distance; all positive, see :func:`log_probabilities`."""
+class Readout(NamedTuple):
+    """From points in the ball to probabilities; all positive, see :func:`log_probabilities`."""
 
-    concentration: float
-    softening: float
-    cutoff: float
+    power: float
+    floor: float
+    falloff: float
 
 
-def log_probabilities(cosines: Tensor, falloff: Falloff) -> Tensor:
-    """Return ``log p_c``, ``p_c ~ (d_c^2 + softening)^-concentration exp(-cutoff d_c^4 / 4)``.
+def shares(products: Tensor, centre: Tensor, n_classes: int, n_components: int) -> Tensor:
+    """Return the classes' shares in points of the ball.
+
+    A point that minimises the expected squared distance to the proxies is ``sum_c p_c w_c``. Of a
+    simplex its product with a proxy is ``(C p_c - 1) / (C - 1)``, which gives ``p_c`` back. Other
+    arrangements do so in the mean: as a tight frame, with the dimension in place of C - 1.
 
     Parameters
     ----------
-    cosines : Tensor of shape (n, n_classes)
-        To the proxies; ``d_c^2 = 2 - 2 cos_c`` is the squared distance.
-    falloff : Falloff
+    products : Tensor of shape (n, k)
+        Of points inside the ball with some of the proxies.
+    centre : Tensor of shape (n, 1)
+        Of the points with the mean of all proxies.
+    n_classes, n_components : int
+        Of the proxies.
+    """
+    scale = min(n_classes - 1, n_components)
+    return (products - centre).mul_(scale).add_(1).clamp_min_(0).div_(n_classes)
+
+
+def log_distances(products: Tensor, points: Tensor) -> Tensor:
+    """Return logarithms of squared distances, softened, of points from unit proxies.
+
+    Parameters
+    ----------
+    products : Tensor of shape (n, k)
+        Of the points with some of the proxies.
+    points : Tensor of shape (n, n_components)
+        Inside the ball.
+    """
+    squared = vecdot(points, points)[:, None] + 1 - 2 * products
+    return squared.clamp_min_(0).add_(_SOFTENING).log_()
+
+
+def log_probabilities(points: Tensor, proxies: Tensor, readout: Readout) -> Tensor:
+    """Return ``log p_c``, ``p_c ~ (q_c + floor)^power (d_c^2 + 0.0003)^-falloff``.
+
+    The shares ``q_c`` are right inside the ball, where a softness leaves the outputs their length;
+    of directions the distances ``d_c`` from the proxies tell more.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, n_components)
+        Inside the ball.
+    proxies : Tensor of shape (n_classes, n_components)
+        Unit rows.
+    readout : Readout
         The three numbers.
 
     Returns
     -------
     log_probability : Tensor of shape (n, n_classes)
-        Near a proxy they fall with a power of the distance, far away faster: of a softmax of
-        cosines the tails are too thin, those of the power alone too thick, and both have a
-        higher log-loss on held-out rows. The nearest class stays the most probable one.
+        The nearest class stays the most probable one.
     """
-    squared = _squared_distances(cosines)
-    concentration, softening, cutoff = falloff
-    power = concentration * torch.log(squared + softening)
-    return torch.log_softmax(-torch.addcmul(power, squared, squared, value=cutoff / 4), dim=1)
+    products = points @ proxies.T
+    q = shares(products, products.mean(1, keepdim=True), *proxies.shape)
+    power, floor, falloff = readout
+    distance = log_distances(products, points)
+    return torch.log_softmax(power * torch.log(q + floor) - falloff * distance, dim=1)
 
 
 class Candidates(NamedTuple):
     """Classes that stand for all of them, row by row.
 
-    ``cosines`` (n, k); ``own`` (n,), the column of a row's true class; ``log_count`` (n, k), the
-    logarithm of how many classes a column stands for, or None where columns are the classes.
+    ``shares`` and ``log_distances`` (n, k); ``own`` (n,), the column of a row's true class;
+    ``log_count`` (n, k), the logarithm of how many classes a column stands for, or None where
+    columns are the classes.
     """
 
-    cosines: Tensor
+    shares: Tensor
+    log_distances: Tensor
     own: Tensor
     log_count: Tensor | None
-
-    @property
-    def log_classes(self) -> float:
-        """Logarithm of the number of classes that all columns stand for."""
-        if self.log_count is None:
-            return math.log(self.cosines.shape[1])
-        return float(self.log_count[0].logsumexp(0))
+    n_classes: int
 
 
 def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
@@ -106,31 +143,36 @@ def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(n_rows, most, replace=False))
 
 
-def candidates(embeddings: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
-    """Return the cosines that a fit needs, of few classes where there are many.
+def candidates(points: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
+    """Return the shares and distances that a fit needs, of few classes where there are many.
 
-    Up to 512 classes these are all cosines. Beyond, each row keeps its true class and the 64
+    Up to 512 classes these are all of them. Beyond, each row keeps its true class and the 64
     nearest to it; a draw among the others, the same for all rows, stands for the rest, whose
-    cosines hardly differ.
+    products hardly differ.
 
     Parameters
     ----------
-    embeddings : Tensor of shape (n, n_components)
-        Unit rows.
+    points : Tensor of shape (n, n_components)
+        Inside the ball.
     proxies : Tensor of shape (n_classes, n_components)
         Unit rows.
     y : Tensor of shape (n,)
         True classes.
     """
+    centre = points @ proxies.mean(0)[:, None]
     if len(proxies) <= _CANDIDATES:
-        return Candidates(embeddings @ proxies.T, y, None)
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randperm(len(proxies), generator=generator)[: _CANDIDATES - _NEAREST - 1]
-    drawn = drawn.to(y.device)
-    rows, labels = (row_blocks(a, len(proxies)) for a in (embeddings, y))
-    blocks = [_candidates_of(z, proxies, own, drawn) for z, own in zip(rows, labels, strict=True)]
-    cosines, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    return Candidates(cosines, torch.zeros_like(y), log_count)
+        products, own, log_count = points @ proxies.T, y, None
+    else:
+        own = torch.zeros_like(y)
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randperm(len(proxies), generator=generator)[: _CANDIDATES - _NEAREST - 1]
+        drawn = drawn.to(y.device)
+        rows, labels = (row_blocks(a, len(proxies)) for a in (points, y))
+        pairs = zip(rows, labels, strict=True)
+        blocks = [_candidates_of(z, proxies, true, drawn) for z, true in pairs]
+        products, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    q = shares(products, centre, *proxies.shape)
+    return Candidates(q, log_distances(products, points), own, log_count, len(proxies))
 
 
 def _candidates_of(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,13 +203,13 @@ def pull_of(n_rows: int, trained_on: bool) -> float:
     return _PULL_TRAINED if trained_on else _PULL_HELD_OUT / n_rows
 
 
-def fit_falloff(candidates: Candidates, weight: Tensor, pull: float) -> Falloff:
+def fit_readout(candidates: Candidates, weight: Tensor, pull: float) -> Readout:
     """Fit the three numbers by penalised maximum likelihood.
 
     Parameters
     ----------
     candidates : Candidates
-        Cosines to the proxies, and the true classes.
+        Shares of the classes and distances from them, and the true ones.
     weight : Tensor of shape (n,)
         Positive weights; their scale does not matter.
     pull : float
@@ -176,37 +218,29 @@ def fit_falloff(candidates: Candidates, weight: Tensor, pull: float) -> Falloff:
     """
     share = (weight.double() / weight.sum())[:, None]
     log_count = 0 if candidates.log_count is None else candidates.log_count.double()
-    squared, own = _squared_distances(candidates.cosines.double()), candidates.own[:, None]
-    far = squared.square().div_(4)
-    centre = _CENTRE + _GROWS * math.log(candidates.log_classes / math.log(10))
+    q, distance = candidates.shares.double(), candidates.log_distances.double()
+    own = candidates.own[:, None]
+    centre = _CENTRE - [0, math.log(max(candidates.n_classes / _FEW_CLASSES, 1)), 0]
 
     def penalised_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        concentration, softening, cutoff = np.exp(parameters)
-        shifted = squared + softening
-        logarithm = shifted.log()
-        logits = torch.add(log_count - concentration * logarithm, far, alpha=-cutoff)
+        power, floor, falloff = np.exp(parameters)
+        raised = q + floor
+        logarithm = raised.log()
+        logits = torch.add(log_count + power * logarithm, distance, alpha=-falloff)
         log_p = torch.log_softmax(logits, dim=1)
         loss = -(share * log_p.gather(1, own)).sum()
         # The gradient in the logits, by hand: autograd takes twice the time of all of it.
         error = log_p.exp_().mul_(share).scatter_add_(1, own, -share)
-        by_logit = [torch.dot(error.ravel(), a.ravel()) for a in (logarithm, far)]
-        value, by_logarithm, by_far, by_inverse = torch.stack(
-            [loss, *by_logit, error.div_(shifted).sum()]
+        by_logit = [torch.dot(error.ravel(), a.ravel()) for a in (logarithm, distance)]
+        value, by_logarithm, by_distance, by_floor = torch.stack(
+            [loss, *by_logit, error.div_(raised).sum()]
         ).tolist()
-        gradient = -np.array(
-            [
-                concentration * by_logarithm,
-                concentration * softening * by_inverse,
-                cutoff * by_far,
-            ]
+        gradient = np.array(
+            [power * by_logarithm, power * floor * by_floor, -falloff * by_distance]
         )
         away = parameters - centre
         return value + pull * float(away @ away), gradient + 2 * pull * away
 
-    with threads_for(FLOPS_A_FUNCTION * squared.numel(), squared.device):
+    with threads_for(FLOPS_A_FUNCTION * q.numel(), q.device):
         result = minimize(penalised_loss, centre, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
-    return Falloff(*np.exp(result.x).tolist())
-
-
-def _squared_distances(cosines: Tensor) -> Tensor:
-    return (2 - 2 * cosines).clamp_min_(0)
+    return Readout(*np.exp(result.x).tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -22,10 +22,17 @@ def device_of(encoder: SphereEncoder) -> torch.device:
     return next(numbers, torch.empty(0)).device
 
 
-def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
-    """Yield unit embeddings of consecutive rows, in evaluation mode and without gradients.
+# From an encoder and raw rows on its device to their embeddings.
+Output = Callable[[SphereEncoder, Tensor], Tensor]
 
-    Where the device's memory does not hold a block, this one and the next are taken in halves.
+
+def embed_blocks(
+    encoder: SphereEncoder, X: np.ndarray | Source, output: Output = SphereEncoder.forward
+) -> Iterator[Tensor]:
+    """Yield embeddings of consecutive rows, in evaluation mode and without gradients.
+
+    By default unit vectors. Where the device's memory does not hold a block, this one and the next
+    are taken in halves.
     """
     device, rows = device_of(encoder), encoder.prepare.block_rows
     training = encoder.training
@@ -35,7 +42,7 @@ def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Ten
         for raw in raw_blocks(X, rows, device):
             start = 0
             while start < len(raw):
-                block = _embed_rows(encoder, raw[start : start + rows])
+                block = _embed_rows(encoder, raw[start : start + rows], output)
                 if block is None:
                     rows = (min(rows, len(raw) - start) + 1) // 2
                     free_memory(device)
@@ -47,11 +54,11 @@ def embed_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Ten
             encoder.train()
 
 
-def _embed_rows(encoder: SphereEncoder, raw: Tensor) -> Tensor | None:
-    """Return unit embeddings, None where memory does not hold them; one row must fit."""
+def _embed_rows(encoder: SphereEncoder, raw: Tensor, output: Output) -> Tensor | None:
+    """Return embeddings, None where memory does not hold them; one row must fit."""
     try:
         with torch.inference_mode():
-            return encoder(raw)
+            return output(encoder, raw)
     except torch.OutOfMemoryError:
         if len(raw) == 1:
             raise
@@ -69,9 +76,11 @@ def raw_blocks(X: np.ndarray | Source, n_rows: int, device: torch.device) -> Ite
         yield to_tensor(X[start : start + n_rows], device)
 
 
-def embed(encoder: SphereEncoder, X: np.ndarray | Source) -> Tensor:
-    """Return the unit embeddings of all rows, shape (n, n_components), on the device."""
-    return torch.cat(list(embed_blocks(encoder, X)))
+def embed(
+    encoder: SphereEncoder, X: np.ndarray | Source, output: Output = SphereEncoder.forward
+) -> Tensor:
+    """Return the embeddings of all rows, shape (n, n_components), on the device."""
+    return torch.cat(list(embed_blocks(encoder, X, output)))
 
 
 def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from skhug._data.prepare import Prepare
-from skhug._sphere import unit
+from skhug._sphere import project, unit, widened
+from skhug.encoders._members import Members
 from skhug.encoders._pretrained import FineTuned
 
 __all__ = ["SphereEncoder"]
@@ -17,15 +18,17 @@ __all__ = ["SphereEncoder"]
 class SphereEncoder(nn.Module):
     """What an estimator trains: input preparation, body, and the projection to the sphere.
 
-    ``forward`` maps raw rows to unit embeddings of shape (batch, n_components). Training calls
-    ``body`` on rows that went through ``prepare`` already, and leaves the projection to the loss.
+    ``forward`` maps raw rows to unit embeddings of shape (batch, n_components), and ``ball`` to
+    points inside the ball, whose length says how sure they are. Training calls ``body`` on rows
+    that went through ``prepare`` already, and leaves the projection to the loss.
 
     Parameters
     ----------
     prepare : Prepare
         From raw rows to what the body takes.
     body : Module
-        From prepared rows to (batch, n_components).
+        From prepared rows to (batch, n_components), or of several networks to (members, batch,
+        n_components).
     input_shape : tuple of int
         Shape of a raw row.
     n_components : int
@@ -33,8 +36,8 @@ class SphereEncoder(nn.Module):
     spec : Encoder or None
         The built-in encoder that built the body and builds it again from weights, else None.
     softness : float
-        What training adds to the squared norm that features are divided by. The 0-sphere is
-        {-1, 1} and has no tangent: with one component it is at least 1.
+        What is added to the squared norm that features are divided by. The 0-sphere is {-1, 1}
+        and has no tangent: with one component it is at least 1.
     """
 
     def __init__(
@@ -57,7 +60,29 @@ class SphereEncoder(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return unit embeddings of raw rows."""
-        return unit(self.body(self.prepare(X)))
+        features = self.body(self.prepare(X))
+        return unit(features if features.ndim == 2 else self.on_ball(features).mean(0))
+
+    def ball(self, X: Tensor) -> Tensor:
+        """Return points inside the ball of raw rows, the mean over the members."""
+        z = self.on_ball(self.body(self.prepare(X)))
+        return z if z.ndim == 2 else z.mean(0)
+
+    def on_ball(self, features: Tensor) -> Tensor:
+        """Return what the body gives as the loss takes it: ``x / sqrt(|x|^2 + softness)``."""
+        if self.softness:
+            return project(widened(features), self.softness)[0]
+        return unit(features)
+
+    @property
+    def n_members(self) -> int:
+        """Number of networks."""
+        return len(self.body) if isinstance(self.body, Members) else 1
+
+    @property
+    def on_sphere(self) -> bool:
+        """Whether ``ball`` returns unit vectors."""
+        return self.n_members == 1 and not self.softness
 
     @property
     def prepared_shape(self) -> tuple[int, ...]:

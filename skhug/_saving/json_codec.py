@@ -136,7 +136,7 @@ def _read_random_state(value: Any) -> np.random.RandomState:
 
 def _read_object(value: Any) -> Any:
     name, parameters = value
-    return _KINDS[name](**parameters)
+    return _KINDS[name](**{**_KINDS[name]._before, **parameters})
 
 
 # Tag to what undoes it.

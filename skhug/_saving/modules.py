@@ -46,7 +46,7 @@ def pack_frame(encoder: SphereEncoder) -> dict[str, Any]:
     return {
         "input_shape": encoder.input_shape,
         "n_components": encoder.n_components,
-        "softness": encoder.softness,
+        "ball_softness": encoder.softness,
         "precision": str(encoder.prepare.dtype).removeprefix("torch."),
         "prepare": type(encoder.prepare).__name__,
         "prepare_arguments": pack_tensors(encoder.prepare.arguments()),
@@ -73,7 +73,8 @@ def rebuild_encoder(
     prepare: Prepare, body: nn.Module, packed: dict[str, Any], spec: Any
 ) -> SphereEncoder:
     """Return a body in the frame of :func:`pack_frame`, in evaluation mode."""
-    shape, softness = packed["input_shape"], packed.get("softness", 0.0)  # older files have none
+    # Models of older files know the sphere alone, whatever they were trained on.
+    shape, softness = packed["input_shape"], packed.get("ball_softness", 0.0)
     return SphereEncoder(prepare, body, shape, packed["n_components"], spec, softness).eval()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skhug._data.columns import numeric_rows
-from skhug._model.calibration import Falloff, log_probabilities
 from skhug._model.nearest import decision
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.onnx_check import (
@@ -46,6 +45,8 @@ _OPSETS = range(18, 24)
 _DRAWN_ROWS = 64
 # What rows may come in: the dtypes that the estimators compute on as they are.
 INPUT_DTYPES = {"float32": torch.float32, "float64": torch.float64, "uint8": torch.uint8}
+# Squared norm below which a point counts as this long.
+_LEAST = 1e-24
 # Kinds of labels that ONNX has, and the NumPy dtype that stands for each.
 _LABELS = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": np.str_}
 
@@ -73,14 +74,18 @@ class ServedEmbedder(nn.Module):
         self.input_shape = encoder.input_shape
         self.prepare = type(encoder.prepare)(**encoder.prepare.arguments(), dtype=torch.float32)
         self.body = encoder.body.float()
+        self.softness = encoder.softness
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of their names."""
-        return (self.embed(X).float(),)
+        return (F.normalize(self.ball(X), dim=1).float(),)
 
-    def embed(self, X: Tensor) -> Tensor:
-        """Return unit embeddings in float64."""
-        return F.normalize(self.body(self.prepare(X)).double(), dim=1)
+    def ball(self, X: Tensor) -> Tensor:
+        """Return points inside the ball, in float64; see :class:`SphereEncoder`."""
+        features = self.body(self.prepare(X)).double()
+        squared = features.square().sum(-1, keepdim=True) + self.softness
+        z = features / squared.clamp_min(_LEAST).sqrt()
+        return z.mean(0) if z.ndim == 3 else z
 
 
 class ServedClassifier(ServedEmbedder):
@@ -94,8 +99,8 @@ class ServedClassifier(ServedEmbedder):
         Unit rows.
     classes : ndarray of shape (n_classes,)
         Labels.
-    falloff : Falloff
-        For :func:`~skhug._model.calibration.log_probabilities`.
+    log_probabilities : callable
+        From points in the ball and proxies.
     """
 
     # scikit-learn's converters give label and probabilities in this order too.
@@ -106,19 +111,25 @@ class ServedClassifier(ServedEmbedder):
         encoder: SphereEncoder,
         proxies: np.ndarray,
         classes: np.ndarray,
-        falloff: Falloff,
+        log_probabilities: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
         super().__init__(encoder)
         self.classes = onnx_labels(classes)
-        self.falloff = falloff
+        self.log_probabilities = log_probabilities
         self.register_buffer("proxies", torch.tensor(proxies, dtype=torch.float64))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of their names; the label as its index."""
-        z = self.embed(X)
-        cosines = z @ self.proxies.T
-        probabilities = log_probabilities(cosines, self.falloff).exp()
-        return cosines.argmax(1), probabilities.float(), decision(cosines).float(), z.float()
+        z = self.ball(X)
+        products = z @ self.proxies.T
+        probabilities = self.log_probabilities(z, self.proxies).exp()
+        embedding = F.normalize(z, dim=1)
+        return (
+            products.argmax(1),
+            probabilities.float(),
+            decision(products).float(),
+            embedding.float(),
+        )
 
 
 def onnx_labels(classes: np.ndarray) -> np.ndarray:

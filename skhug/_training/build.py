@@ -11,6 +11,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skhug._data.batches import Batches
+from skhug._data.folds import left_out_weights
 from skhug._data.image_layout import Layout
 from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
@@ -63,17 +64,31 @@ def build_objective(settings: Settings, task: Task, earlier: Earlier | None = No
     return objective
 
 
-def build_batches(settings: Settings, task: Task, objective: Objective) -> Batches:
+def build_batches(
+    settings: Settings, task: Task, objective: Objective, folds: np.ndarray | None = None
+) -> Batches:
     """Return the training rows in batches, on the device or streamed to it."""
     rows, encoder = task.rows, objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
+    weight = rows.weight / rows.weight.max()
+    if settings.members > 1:
+        weight = left_out_weights(weight, folds, settings.members)
     weight, class_weight = (
-        to_tensor(array, device, dtype) for array in (rows.weight, settings.class_weight)
+        to_tensor(array, device, dtype) for array in (weight, settings.class_weight)
     )
     with threads_for(FLOPS_A_FUNCTION * math.prod(rows.X.shape), device):
         X, prepare = place_rows(encoder.prepare, rows.X, settings.augment, device)
-    return Batches(X, y, weight, class_weight, settings.batch_size, prepare, settings.sampler)
+    return Batches(
+        X,
+        y,
+        weight,
+        class_weight,
+        settings.batch_size,
+        prepare,
+        settings.sampler,
+        settings.coefficients,
+    )
 
 
 def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:

@@ -7,24 +7,28 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from skhug._data.batches import Batches
+from skhug._data.folds import NO_FOLD, assign_folds
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
-from skhug._device import tf32, to_numpy
+from skhug._device import tf32, to_numpy, to_tensor
+from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, embed
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import seeded, threads_for
 from skhug._sklearn import EpochCallbacks
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration
+from skhug._training.left_out import LeftOut
 from skhug._training.loop import train
 from skhug._training.monitor import Monitor
-from skhug._training.objective import Objective
 from skhug._training.preflight import preflight
 from skhug._training.resuming import Keeper, NoKeeper, restore
-from skhug._training.state import Patience, TrainingState
+from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
 from skhug._training.tracking import make_tracker
 
 __all__ = ["Goal", "Plan", "begin", "finish", "fit", "hold_out"]
@@ -39,15 +43,29 @@ class Goal(Protocol):
     def validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         """Return how good the embeddings of the validation rows are; higher is better."""
 
-    def fitted_attributes(self, objective: Objective, task: Task) -> dict[str, Any]:
-        """Return further fitted attributes, from held-out rows where there are some."""
+    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
+        """Return further fitted attributes, from rows that were not trained on if there are any."""
+
+
+class Sample(NamedTuple):
+    """Rows as points in the ball, to calibrate on.
+
+    ``points`` (n, n_components), ``y`` (n,), ``weight`` (n,); ``trained_on`` says whether the
+    points are of networks that were trained on these rows.
+    """
+
+    points: Tensor
+    y: Tensor
+    weight: Tensor
+    trained_on: bool
 
 
 class Plan(NamedTuple):
     """A fit about to be made: how, on what, for what, and who listens.
 
     ``listen`` makes the callbacks of a fit of so many epochs. ``known_end`` is false where the
-    last epoch is not known, since partial_fit may be called once more.
+    last epoch is not known, since partial_fit may be called once more. ``deal`` says which rows
+    each of several members leaves out.
     """
 
     settings: Settings
@@ -56,6 +74,7 @@ class Plan(NamedTuple):
     listen: Callable[..., EpochCallbacks]
     earlier: Earlier | None = None
     known_end: bool = True
+    deal: Callable[..., np.ndarray | None] = assign_folds
 
 
 def hold_out(task: Task, fraction: float | None, seed: int, goal: Goal) -> Task:
@@ -74,12 +93,12 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
     saved = keeper.saved
     with seeded(settings.seed, settings.device):
         state, batches = begin(plan)
-        patience = None if settings.patience is None else Patience(*settings.patience)
+        choice = _choice(plan, state)
         if saved is not None:
-            restore(saved, state, patience)
+            restore(saved, state, choice)
             if settings.verbose:
                 print(f"going on after epoch {state.epoch}, from {keeper.path}")
-        ended = _run(plan, state, batches, patience, keeper)
+        ended = _run(plan, state, batches, choice, keeper)
     fitted = finish(plan, state)
     keeper.done = ended
     return fitted, state
@@ -89,7 +108,8 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
     objective = build_objective(settings, task, earlier)
-    batches = build_batches(settings, task, objective)
+    folds = _folds(plan, objective.encoder)
+    batches = build_batches(settings, task, objective, folds)
     state = TrainingState.start(
         objective,
         settings.optimizer,
@@ -99,9 +119,24 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         weight_decay=settings.weight_decay,
     )
     preflight(state, task.rows.X, min(batches.batch_size, len(task.rows.y)))
+    counted = task.rows._replace(weight=settings.counts(task.rows))
+    if folds is not None and counted.weight[folds != NO_FOLD].any():
+        state.left_out = LeftOut(objective, counted, folds)
     if earlier is not None and earlier.progress is not None:
         state.resume(earlier.progress)
     return state, batches
+
+
+def _folds(plan: Plan, encoder: SphereEncoder) -> np.ndarray | None:
+    """Return which rows each of several members leaves out."""
+    device = device_of(encoder)
+
+    def prepared(rows: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return to_numpy(encoder.prepare(to_tensor(rows, device)))
+
+    members = plan.settings.members
+    return plan.deal(plan.task.rows, members, prepared) if members > 1 else None
 
 
 def finish(plan: Plan, state: TrainingState) -> dict[str, Any]:
@@ -112,16 +147,26 @@ def finish(plan: Plan, state: TrainingState) -> dict[str, Any]:
         return _fitted_attributes(plan, state)
 
 
+def _choice(plan: Plan, state: TrainingState) -> Choice | None:
+    """Return what keeps an epoch: by validation rows if they may stop, else by rows left out."""
+    settings = plan.settings
+    if not plan.known_end:
+        return None
+    if settings.patience is not None:
+        return Patience(*settings.patience)
+    return None if state.left_out is None else CycleEnds(settings.cycle_ends)
+
+
 def _run(
     plan: Plan,
     state: TrainingState,
     batches: Batches,
-    patience: Patience | None,
+    choice: Choice | None,
     keeper: Keeper | NoKeeper,
 ) -> bool:
     """Train; return whether training came to its end, and was not interrupted."""
     settings = plan.settings
-    monitor = _monitor(plan, state, patience, keeper)
+    monitor = _monitor(plan, state, choice, keeper)
     flops = state.objective.step_flops(batches.batch_size)
     device = batches.class_weight.device
     with threads_for(flops, device), tf32(settings.tf32, device):
@@ -139,16 +184,9 @@ def _run(
 
 
 def _monitor(
-    plan: Plan, state: TrainingState, patience: Patience | None, keeper: Keeper | NoKeeper
+    plan: Plan, state: TrainingState, choice: Choice | None, keeper: Keeper | NoKeeper
 ) -> Monitor:
-    settings, (rows, validation, classes) = plan.settings, plan.task
-    objective, score = state.objective, None
-    if validation is not None:
-
-        def score() -> float:
-            embeddings = embed(objective.encoder, validation.X)
-            return plan.goal.validation_score(embeddings, validation, objective.unit_proxies())
-
+    settings, rows, classes = plan.settings, plan.task.rows, plan.task.classes
     callbacks = plan.listen(
         settings.max_epochs - state.epoch,
         X=rows.X,
@@ -159,23 +197,55 @@ def _monitor(
         callbacks,
         # Callbacks keep what they are given, and training goes on with the weights.
         lambda: copy.deepcopy(_fitted_attributes(plan, state)),
-        score,
-        make_tracker(settings.track, objective, rows),
-        patience,
+        _scores(plan, state),
+        make_tracker(settings.track, state.objective, rows),
+        choice,
         settings.verbose,
         settings.max_epochs if plan.known_end else None,
         keeper.end_epoch,
     )
 
 
+def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float]]:
+    """Return what measures an epoch on rows that were not trained on, by name."""
+    objective, validation, scores = state.objective, plan.task.validation, {}
+    if validation is not None:
+
+        def validation_score() -> float:
+            embeddings = embed(objective.encoder, validation.X)
+            return plan.goal.validation_score(embeddings, validation, objective.unit_proxies())
+
+        scores["validation_score"] = validation_score
+    if state.left_out is not None:
+        scores["left_out_score"] = state.left_out.score
+    return scores
+
+
 def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
     objective, history = state.objective, list(state.history)
+    proxies = objective.unit_proxies()
     return {
         "module_": objective.encoder,
-        "proxies_": to_numpy(objective.unit_proxies()),
+        "proxies_": to_numpy(proxies),
         "classes_": plan.task.classes,
         "history_": history,
         "n_iter_": state.epoch,
         "loss_": history[-1]["loss"] if history else float("nan"),
-        **plan.goal.fitted_attributes(objective, plan.task),
+        **plan.goal.fitted_attributes(proxies, lambda: _sample(plan, state)),
     }
+
+
+def _sample(plan: Plan, state: TrainingState) -> Sample:
+    """Return validation rows or rows left out, and training rows where there are neither."""
+    encoder, task, left_out = state.objective.encoder, plan.task, state.left_out
+    if left_out is not None and task.validation is None:
+        y, weight = left_out.y, left_out.weight
+        return Sample(left_out.embeddings(), y, weight, trained_on=False)
+    trained_on = task.validation is None
+    rows = task.rows if trained_on else task.validation
+    drawn = calibration_rows(len(rows.y), len(task.classes))
+    if len(drawn) < len(rows.y):
+        rows = rows.take(drawn)
+    z = embed(encoder, rows.X, SphereEncoder.ball)
+    y, weight = (to_tensor(a, z.device) for a in (rows.y, plan.settings.counts(rows)))
+    return Sample(z, y, weight, trained_on)

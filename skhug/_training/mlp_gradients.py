@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from skhug._torch import ACTIVATION_BACKWARD, normalize, normalize_backward
+from skhug.encoders._members import Members
 from skhug.losses._within_class import pull_features, pull_rows
+
+# From (X, y, coef) to the within-class sum; the gradients are written on the way.
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+# From (raw, y, coef) to the sum and the gradient in raw.
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # Beside the backward kernels, the modules' own functions.
 _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
@@ -20,7 +26,7 @@ _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 }
 
 
-def find_kernel(objective: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+def find_kernel(objective: Any) -> Kernel | None:
     """Return the kernel of an objective, or None where autograd has to do the work.
 
     Parameters
@@ -32,21 +38,36 @@ def find_kernel(objective: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor] | 
     -------
     kernel : callable or None
         Takes (X, y, coef), sets the gradients and returns the within-class sum. There is one
-        for a plain perceptron (linear layers and activations in turn) with fixed proxies and a
+        for plain perceptrons (linear layers and activations in turn) with fixed proxies and a
         measure without repulsion.
     """
+    body = objective.encoder.body
+    networks = list(body.networks) if type(body) is Members else [body]
     fixed = not objective.proxies.requires_grad and not objective.loss.uniformity.repulsion
-    layers = list(objective.encoder.body) if type(objective.encoder.body) is nn.Sequential else []
+    if not fixed or not all(_is_plain(network) for network in networks):
+        return None
+    kinds = [type(layer) for layer in networks[0][1::2]]
+    layers = zip(*(network[::2] for network in networks), strict=True)
+    if len(networks) == 1:
+        return perceptron_kernel([_dense(*layer) for layer in layers], kinds, _pull(objective))
+    stacked = [_stacked(layer) for layer in layers]
+    if None in stacked:
+        return None
+    return perceptron_kernel(stacked, kinds, _pull_members(objective))
+
+
+def _is_plain(network: nn.Module) -> bool:
+    """Whether these are linear layers and activations in turn, all to be trained."""
+    layers = list(network) if type(network) is nn.Sequential else []
     linear, activations = layers[::2], layers[1::2]
-    plain = (
+    return (
         len(linear) == len(activations) + 1
         and all(type(layer) is nn.Linear and layer.bias is not None for layer in linear)
         and all(type(layer) in ACTIVATION_BACKWARD for layer in activations)
         and all(repr(layer) == repr(type(layer)()) for layer in activations)  # default options
         and not any(_has_hooks(layer) for layer in layers)
-        and all(p.grad is not None for p in objective.encoder.body.parameters())
+        and all(p.grad is not None for p in network.parameters())
     )
-    return _fixed_proxy_kernel(objective, linear, activations) if fixed and plain else None
 
 
 def _has_hooks(layer: nn.Module) -> bool:
@@ -58,28 +79,11 @@ def _has_hooks(layer: nn.Module) -> bool:
     )
 
 
-def _fixed_proxy_kernel(
-    objective: Any, linear: list[nn.Linear], activations: list[nn.Module]
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    proxies, beta = objective.proxies.detach(), objective.loss.beta
-    pull = sphere_pull(objective.encoder.softness, objective.loss.uniformity)
-
-    def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        cost, g = pull(raw, proxies.index_select(0, y), coef)
-        return coef @ cost, g if beta == 1 else g.mul_(beta)
-
-    layers = [
-        Dense(layer.weight.detach(), layer.bias.detach(), layer.weight.grad, layer.bias.grad)
-        for layer in linear
-    ]
-    return perceptron_kernel(layers, [type(layer) for layer in activations], loss)
-
-
 class Dense(NamedTuple):
     """Parameters of a linear layer and where their gradients go.
 
-    The weight has shape (out, in), or (replicas, out, in) with a bias (replicas, 1, out) and
-    its gradient (replicas, out).
+    The weight has shape (out, in), or (members, out, in) with a bias (members, 1, out) and its
+    gradient (members, out).
     """
 
     weight: Tensor
@@ -88,18 +92,75 @@ class Dense(NamedTuple):
     bias_gradient: Tensor
 
 
-def perceptron_kernel(
-    layers: list[Dense],
-    activations: list[type[nn.Module]],
-    loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return a perceptron's kernel, of one or of a stack of replicas.
+def _dense(layer: nn.Linear) -> Dense:
+    weight, bias = layer.weight, layer.bias
+    return Dense(weight.detach(), bias.detach(), weight.grad, bias.grad)
 
-    ``loss`` takes (raw, y, coef) with raw of shape (batch, n_components) or (replicas, batch,
+
+def _stacked(layers: Sequence[nn.Linear]) -> Dense | None:
+    """Return one layer of all members as one; None where they do not lie at equal distances."""
+    parts = [_side_by_side(tensors) for tensors in zip(*map(_dense, layers), strict=True)]
+    if any(part is None for part in parts):
+        return None
+    weight, bias, weight_gradient, bias_gradient = parts
+    return Dense(weight, bias[:, None], weight_gradient, bias_gradient)
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Return a view (members, *shape) of tensors that lie in one buffer at equal distances."""
+    first, second = tensors[:2]
+    places = [tensor.storage_offset() for tensor in tensors]
+    distance = places[1] - places[0]
+    regular = all(
+        tensor.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        and (tensor.shape, tensor.stride()) == (second.shape, second.stride())
+        and place == places[0] + i * distance
+        for i, (tensor, place) in enumerate(zip(tensors, places, strict=True))
+    )
+    if not regular:
+        return None
+    return first.as_strided((len(tensors), *first.shape), (distance, *first.stride()))
+
+
+def _pull(objective: Any) -> Loss:
+    """Return the loss of one network's outputs (batch, n_components)."""
+    proxies, beta = objective.proxies.detach(), objective.loss.beta
+    pull = sphere_pull(objective.encoder.softness, objective.loss.uniformity)
+
+    def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        cost, g = pull(raw, proxies.index_select(0, y), coef)
+        return coef @ cost, g if beta == 1 else g.mul_(beta)
+
+    return loss
+
+
+def _pull_members(objective: Any) -> Loss:
+    """Return the loss of several networks' outputs (members, batch, n_components), a mean."""
+    of_one = _pull(objective)
+
+    def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        n_members = len(raw)
+        value, g = of_one(raw.flatten(0, 1), y.repeat(n_members), by_member(coef, n_members))
+        return value / n_members, g.view(raw.shape)
+
+    return loss
+
+
+def by_member(coef: Tensor, n_members: int) -> Tensor:
+    """Return coefficients (batch,) or (batch, members) as one row, member after member."""
+    return coef.repeat(n_members) if coef.ndim == 1 else coef.T.flatten()
+
+
+def perceptron_kernel(
+    layers: list[Dense], activations: list[type[nn.Module]], loss: Loss
+) -> Kernel:
+    """Return the kernel of one perceptron, or of several side by side.
+
+    ``loss`` takes (raw, y, coef) with raw of shape (batch, n_components) or (members, batch,
     n_components) and returns its value and the gradient in raw.
     """
-    stacked = layers[0].weight.ndim == 3
-    affine, product = (torch.baddbmm, torch.bmm) if stacked else (torch.addmm, torch.mm)
+    n_members = len(layers[0].weight) if layers[0].weight.ndim == 3 else 0
+    affine, product = (torch.baddbmm, torch.bmm) if n_members else (torch.addmm, torch.mm)
     weights, biases, weight_gradients, bias_gradients = zip(*layers, strict=True)
     transposed = [weight.mT for weight in weights]
     forward = [_FORWARD[kind] for kind in activations]
@@ -107,6 +168,8 @@ def perceptron_kernel(
     depth = len(layers)
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        if n_members:
+            X = X.expand(n_members, *X.shape)
         entering, bent = [X], []  # what enters each layer; what enters each activation
         for i in range(depth - 1):
             bent.append(affine(biases[i], entering[i], transposed[i]))
@@ -123,9 +186,7 @@ def perceptron_kernel(
     return kernel
 
 
-def in_two_parts(
-    kernel: Callable[[Tensor, Tensor, Tensor], Tensor], gradients: list[Tensor]
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def in_two_parts(kernel: Kernel, gradients: list[Tensor]) -> Kernel:
     """Return a kernel that takes a batch in two parts and adds up what it writes for each."""
 
     def both(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skhug._sklearn import EpochCallbacks
-from skhug._training.state import Patience, TrainingState
+from skhug._training.state import Choice, TrainingState
 
 
 @dataclass
@@ -21,43 +21,42 @@ class Monitor:
         scikit-learn's callbacks.
     fitted : callable
         Returns the fitted attributes as of now.
-    score : callable or None
-        Returns the validation score as of now.
+    scores : dict of str to callable
+        Return scores as of now, by their columns of the history.
     track : callable
         Returns measures of geometry by name, as of now.
-    patience : Patience or None
-        Early stopping on that score.
+    choice : Choice or None
+        Keeps the best epoch, and stops, by one of these scores if it is there.
     verbose : bool
         Whether to print one line per epoch.
     max_epochs : int or None
         Epochs at most, for that line; None where nobody knows.
     keep : callable
-        Takes the state and the patience, to write them to disk.
+        Takes the state and the choice, to write them to disk.
     """
 
     callbacks: EpochCallbacks
     fitted: Callable[[], dict[str, Any]]
-    score: Callable[[], float] | None
+    scores: dict[str, Callable[[], float]]
     track: Callable[[], dict[str, float]]
-    patience: Patience | None
+    choice: Choice | None
     verbose: bool
     max_epochs: int | None
-    keep: Callable[[TrainingState, Patience | None], None]
+    keep: Callable[[TrainingState, Choice | None], None]
     started: float = field(default_factory=time.monotonic)
 
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
         row, stop = state.history[-1], False
         row.update(self.track())
-        if self.score is not None:
-            row["validation_score"] = self.score()
-            if self.patience is not None:
-                stop = self.patience.update(row["validation_score"], state)
+        row.update({name: score() for name, score in self.scores.items()})
+        if self.choice is not None and self.choice.by in row:
+            stop = self.choice.update(row[self.choice.by], state)
         if self.verbose:
             print(self._line(row))
         stop = self.callbacks.end_epoch(self.fitted) or stop
         if not stop:
-            self.keep(state, self.patience)
+            self.keep(state, self.choice)
         return stop
 
     def _line(self, row: dict[str, float]) -> str:
@@ -69,6 +68,6 @@ class Monitor:
 
     def end_fit(self, state: TrainingState) -> None:
         """Put the best weights back and tell the callbacks."""
-        if self.patience is not None and self.patience.best is not None:
-            state.restore(self.patience.best)
+        if self.choice is not None and self.choice.best is not None:
+            state.restore(self.choice.best)
         self.callbacks.end_fit(self.fitted)

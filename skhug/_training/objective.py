@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
-from skhug._training.mlp_gradients import find_kernel, in_two_parts
+from skhug._training.mlp_gradients import by_member, find_kernel, in_two_parts
 from skhug.encoders._probing import repeated_weights
 from skhug.losses import HUGLoss
 from skhug.losses._within_class import within_sum
@@ -58,6 +58,10 @@ class Objective(nn.Module):
     def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         """Set the parameters' gradients for a batch; return its (between, within).
 
+        ``coef`` of shape (batch,) are the rows' coefficients, or (batch, members) where those of
+        several members differ. Every member gets the gradient of its own sum; ``within`` is their
+        mean.
+
         The one seam of the loop: forward and backward, or a kernel that does the same by hand.
         Where the device's memory does not hold a batch, it is taken in parts from then on.
 
@@ -98,21 +102,23 @@ class Objective(nn.Module):
     def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
         """Add the gradients of some rows' within-class sum; return the sum."""
         loss, raw = self.loss, self._body(X)
+        n_members = len(raw) if raw.ndim == 3 else 1
+        features = raw.flatten(0, 1) if n_members > 1 else raw  # one member after another
         # The loss brings its own gradients: autograd only has to take them through the body.
         within = within_sum(
-            widened(raw.detach()),
+            widened(features.detach()),
             self.proxies.detach(),
-            y,
-            coef,
+            y.repeat(n_members),
+            by_member(coef, n_members),
             loss.uniformity,
             self.encoder.softness,
             attached=loss.attached and self.proxies.requires_grad,
         )
         if raw.requires_grad:  # else there is nothing to train but the proxies
-            raw.backward(loss.beta * within.features.to(raw.dtype))
-        if within.proxies is not None:
-            self.proxies.grad.add_(within.proxies, alpha=loss.beta)
-        return within.value
+            features.backward(loss.beta * within.features.to(raw.dtype))
+        if within.proxies is not None:  # which the members share: the mean of their gradients
+            self.proxies.grad.add_(within.proxies, alpha=loss.beta / n_members)
+        return within.value / n_members
 
     def train_through(self, body: Callable[[Tensor], Tensor]) -> None:
         """Let training call this in the body's place: the body, compiled or under autocast.

@@ -14,7 +14,7 @@ from torch.linalg import vecdot
 from skhug._data.prepare import Standardize
 from skhug._data.sources import Source
 from skhug._device import to_tensor
-from skhug._model.embedding import device_of, embed_blocks
+from skhug._model.embedding import Output, device_of, embed_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import widened
 from skhug._torch import BatchNorm
@@ -126,31 +126,38 @@ def _trains_on_one_row(body: nn.Module, probe: Probe) -> bool:
     return True
 
 
-def sound_blocks(encoder: SphereEncoder, X: np.ndarray | Source) -> Iterator[Tensor]:
+def sound_blocks(
+    encoder: SphereEncoder, X: np.ndarray | Source, output: Output = SphereEncoder.forward
+) -> Iterator[Tensor]:
     """Yield the embeddings of consecutive rows, all of them unit vectors, or zero as the body's.
+
+    Those inside the ball are no longer than 1.
 
     Raises
     ------
     ValueError
         If an embedding is not: a user's module may overflow where training did not.
     """
+    on_sphere = output is SphereEncoder.forward or encoder.on_sphere
     start = 0
-    for block in embed_blocks(encoder, X):
+    for block in embed_blocks(encoder, X, output):
         # Exact enough that one row of another length shows; the cheap look at all rows.
         exact = None if block.device.type == "mps" else torch.float64
         length = float(torch.linalg.vector_norm(block, dtype=exact))
         if not abs(length**2 - len(block)) < _SLACK:
-            _check_rows(block, start)
+            _check_rows(block, start, on_sphere)
         start += len(block)
         yield block
 
 
-def _check_rows(block: Tensor, start: int) -> None:
-    """Name the first row, counted from ``start``, that is neither zero nor of length 1."""
+def _check_rows(block: Tensor, start: int, on_sphere: bool) -> None:
+    """Name the first row, counted from ``start``, that is neither zero nor as long as it should."""
     length = torch.linalg.vector_norm(block, dim=1)
-    wrong = ~((length == 0) | ((length - 1).abs() < _SLACK))
-    if bool(wrong.any()):
-        row = start + int(wrong.nonzero()[0])
+    near = length < 1 + _SLACK
+    if on_sphere:
+        near &= (length == 0) | (length > 1 - _SLACK)
+    if not bool(near.all()):
+        row = start + int((~near).nonzero()[0])
         raise ValueError(
             f"The encoder gives no unit vector for row {row}: its values are too large or too "
             "small for the module, or too far from those of the training. Scale or clip the "

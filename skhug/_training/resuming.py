@@ -20,7 +20,7 @@ from skhug._saving.fingerprint import fingerprint, fingerprint_rows
 from skhug._saving.json_codec import decode, encode, map_leaves
 from skhug._saving.modules import full_state, load_full_state
 from skhug._training.continuing import Earlier
-from skhug._training.state import Patience, TrainingState
+from skhug._training.state import Choice, TrainingState
 from skhug._version import __version__
 from skhug.checkpoint import Checkpoint, as_checkpoint
 
@@ -31,7 +31,7 @@ _KIND = "checkpoint"
 _WITHOUT_EFFECT = ("checkpoint", "verbose")
 
 
-def capture(state: TrainingState, patience: Patience | None) -> dict[str, Any]:
+def capture(state: TrainingState, choice: Choice | None) -> dict[str, Any]:
     """Return copies of all that a run needs to go on after an epoch, on their device."""
     device = state.objective.proxies.device
     on_cuda = device.type == "cuda"
@@ -40,19 +40,19 @@ def capture(state: TrainingState, patience: Patience | None) -> dict[str, Any]:
         "model": full_state(state.objective),
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state(device) if on_cuda else None,
-        "patience": None if patience is None else vars(patience),
+        "choice": None if choice is None else vars(choice),
     }
     return map_leaves(tree, Tensor, lambda tensor: tensor.detach().clone())
 
 
-def restore(saved: dict[str, Any], state: TrainingState, patience: Patience | None) -> None:
+def restore(saved: dict[str, Any], state: TrainingState, choice: Choice | None) -> None:
     """Bring a new state to where :func:`capture` was called, torch's random state too."""
     state.resume(saved)
     device = state.objective.proxies.device
     with torch.no_grad():
         load_full_state(state.objective, saved["model"])
-    if patience is not None:
-        vars(patience).update(saved["patience"])
+    if choice is not None:
+        vars(choice).update(saved["choice"])
     torch.set_rng_state(saved["random"])
     if saved["cuda_random"] is not None:
         torch.cuda.set_rng_state(saved["cuda_random"], device)
@@ -68,7 +68,7 @@ class NoKeeper(nullcontext):
         super().__init__(self)
         self.seeds: list[int] = []
 
-    def end_epoch(self, state: TrainingState, patience: Patience | None) -> None:
+    def end_epoch(self, state: TrainingState, choice: Choice | None) -> None:
         """Do nothing."""
 
 
@@ -138,9 +138,9 @@ class Keeper:
             f"{', another '.join(others)}: delete the file, or use another folder."
         )
 
-    def end_epoch(self, state: TrainingState, patience: Patience | None) -> None:
+    def end_epoch(self, state: TrainingState, choice: Choice | None) -> None:
         """Take note of the state after an epoch, and write it if it is time."""
-        self._latest = capture(state, patience)
+        self._latest = capture(state, choice)
         epochs, seconds = state.epoch - self._written_epoch, time.monotonic() - self._written_at
         if epochs >= self._spec.every_epochs and seconds >= self._spec.every_seconds:
             self._write()
@@ -199,7 +199,7 @@ def make_keeper(
     spec = as_checkpoint(checkpoint)
     if spec is None:
         return NoKeeper()
-    rows, validation, classes = task
+    rows, validation, classes = task.rows, task.validation, task.classes
     parts = {
         **{name: fingerprint(value) for name, value in identity.items()},
         "version of skhug": __version__,

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from skhug._training.left_out import LeftOut
 from skhug._training.objective import Objective
 from skhug.optimizers import Segment, default_weight_decay, flatten, make_stepper
 from skhug.optimizers._steppers import FlatStepper, TorchStepper
 
-__all__ = ["Patience", "TrainingState"]
+__all__ = ["Choice", "CycleEnds", "Patience", "TrainingState"]
 
+# Share of the loss on rows left out by which a cycle must lower it for another one to be made.
+_WORTH_GOING_ON = 0.01
 # Magnitude of a weight from which on the product of some layers may overflow.
 _SUSPICIOUS = 1e3
 
@@ -34,6 +37,7 @@ class Patience:
 
     n_iter_no_change: int
     tol: float
+    by: ClassVar[str] = "validation_score"
     best_score: float = -float("inf")
     waited: int = 0
     best: list[Tensor] | None = None
@@ -48,6 +52,38 @@ class Patience:
 
 
 @dataclass
+class CycleEnds:
+    """The choice of an epoch by rows left out: the best so far, and where training may stop.
+
+    Where the learning rate has come down to zero the weights have settled: hardly better there than
+    where it last was, longer training only fits the rows more closely.
+
+    Parameters
+    ----------
+    ends : tuple of int
+        Epochs after which it may stop.
+    """
+
+    ends: tuple[int, ...]
+    by: ClassVar[str] = "left_out_score"
+    best_score: float = -float("inf")
+    last_score: float = -float("inf")
+    best: list[Tensor] | None = None
+
+    def update(self, score: float, state: TrainingState) -> bool:
+        """Take an epoch's score, keep the weights if it is the best; true if it is time to stop."""
+        if score > self.best_score:
+            self.best_score = score
+            self.best = state.snapshot()
+        if state.epoch not in self.ends:
+            return False
+        # The score is minus a loss.
+        stalled = score < self.last_score * (1 - _WORTH_GOING_ON)
+        self.last_score = score
+        return stalled
+
+
+@dataclass
 class TrainingState:
     """All that a run needs to go on: the model, the optimizer, the random state, the position."""
 
@@ -57,6 +93,8 @@ class TrainingState:
     generator: torch.Generator
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    # Rows that were not trained on, where members leave some out.
+    left_out: LeftOut | None = None
     # Whether finite weights give finite embeddings; asked where weights are suspiciously large.
     probe: Callable[[], bool] = field(default=lambda: True, repr=False)
 
@@ -161,6 +199,10 @@ class TrainingState:
         if self.by_hand:  # a plain perceptron, which has no buffers
             return flat
         return flat + [buffer for buffer in self.objective.encoder.body.buffers() if buffer.numel()]
+
+
+# What keeps the best epoch and stops.
+Choice = Patience | CycleEnds
 
 
 def largest_magnitude(tensors: list[Tensor]) -> float:

@@ -34,7 +34,7 @@ GROUPS = {
 
 
 # Columns of history_ that training fills.
-_RESERVED = ("epoch", "loss", "between", "within", "validation_score")
+_RESERVED = ("epoch", "loss", "between", "within", "validation_score", "left_out_score")
 
 
 def make_tracker(

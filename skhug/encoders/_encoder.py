@@ -63,8 +63,12 @@ class Encoder(Configured):
         )
 
     def softness_for(self, input_shape: tuple[int, ...]) -> float:
-        """Return the softness of training for such an input, as in :class:`MLP`; here 0."""
+        """Return the softness for such an input, as in :class:`MLP`; here 0."""
         return 0.0
+
+    def members_for(self, input_shape: tuple[int, ...]) -> int:
+        """Return how many networks ``build`` puts side by side, as in :class:`MLP`; here 1."""
+        return 1
 
 
 def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
@@ -82,6 +86,23 @@ def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
             "or more."
         )
     return float(softness)
+
+
+def checked_members(encoder: Encoder, input_shape: tuple[int, ...]) -> int:
+    """Return how many networks an encoder has side by side for such an input.
+
+    Raises
+    ------
+    ValueError
+        If it is not a whole number above 0.
+    """
+    members = encoder.members_for(input_shape)
+    if not _are_sizes([members]):
+        raise ValueError(
+            f"{type(encoder).__name__}(members={members!r}): pass a whole number above 0, 1 for a "
+            "single network."
+        )
+    return int(members)
 
 
 def _are_sizes(sizes: Any) -> bool:

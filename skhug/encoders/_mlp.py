@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, ClassVar
 
 from torch import nn
 
 from skhug._configured import explained
-from skhug.encoders._encoder import Encoder, _are_sizes, _one_of, checked_softness
+from skhug.encoders._encoder import (
+    Encoder,
+    _are_sizes,
+    _one_of,
+    checked_members,
+    checked_softness,
+)
+from skhug.encoders._members import Members
 
 __all__ = ["MLP"]
 
@@ -22,6 +30,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 # Softness, by default, of rows with fewer features than this: there classes overlap.
 SOFT_BELOW = 64
 SOFTNESS = 100.0
+# Networks of rows with fewer features than this, by default: beyond, one learns as much alone.
+MEMBERS_BELOW = 512
+MEMBERS = 4
 
 
 class MLP(Encoder):
@@ -48,6 +59,12 @@ class MLP(Encoder):
         rows between the classes, whose outputs are short, are turned hardest, and noise is
         learned; 10 to 100 lets them stay inside the ball. By default 100 for rows of fewer
         than 64 features, and 0 for more. Embeddings are unit vectors either way.
+    members : int, optional
+        Networks to train side by side and to average, 1 or more. Each has first weights of its own
+        and leaves one part of the rows out, by which the best epoch is chosen and probabilities
+        are calibrated; they share the proxies, so that what they give can be averaged. With 1
+        there is one network, trained on all rows. By default 4 for rows of fewer than 512
+        features, and 1 for more and in a :class:`~skhug.HUGEmbedder`.
 
     References
     ----------
@@ -56,13 +73,15 @@ class MLP(Encoder):
     Examples
     --------
     >>> from skhug.encoders import MLP
-    >>> MLP(hidden_layer_sizes=(16,), activation="relu").build((4,), 2)
+    >>> MLP(hidden_layer_sizes=(16,), activation="relu", members=1).build((4,), 2)
     Sequential(
       (0): Linear(in_features=4, out_features=16, bias=True)
       (1): ReLU()
       (2): Linear(in_features=16, out_features=2, bias=True)
     )
     """
+
+    _before: ClassVar[dict[str, Any]] = {"members": 1}
 
     @explained
     def __init__(
@@ -73,6 +92,7 @@ class MLP(Encoder):
         batch_norm: bool = False,
         standardize: bool = True,
         softness: float | None = None,
+        members: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -80,9 +100,12 @@ class MLP(Encoder):
         self.batch_norm = batch_norm
         self.standardize = standardize
         self.softness = softness
+        self.members = members
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
-        """Return the perceptron; its weights are drawn from torch's global generator.
+        """Return the perceptron or perceptrons; weights come from torch's global generator.
+
+        Several return (members, batch, n_components).
 
         Raises
         ------
@@ -90,6 +113,11 @@ class MLP(Encoder):
             If a parameter is out of its range or the input is not made of flat rows.
         """
         self._check(input_shape)
+        members = self.members_for(input_shape)
+        networks = [self._network(input_shape, n_components) for _ in range(members)]
+        return Members(networks) if members > 1 else networks[0]
+
+    def _network(self, input_shape: tuple[int, ...], n_components: int) -> nn.Sequential:
         layers: list[nn.Module] = []
         (width,) = input_shape
         for size in _sizes(self.hidden_layer_sizes):
@@ -112,6 +140,12 @@ class MLP(Encoder):
             return self.softness
         return SOFTNESS if math.prod(input_shape) < SOFT_BELOW else 0.0
 
+    def members_for(self, input_shape: tuple[int, ...]) -> int:
+        """Return ``members``, or what stands for it by the number of features."""
+        if self.members is not None:
+            return self.members
+        return MEMBERS if math.prod(input_shape) < MEMBERS_BELOW else 1
+
     def _check(self, input_shape: tuple[int, ...]) -> None:
         if len(input_shape) != 1:
             raise ValueError(
@@ -129,6 +163,7 @@ class MLP(Encoder):
             raise ValueError(f"dropout={self.dropout!r}: pass a share in [0, 1), such as 0.1.")
         if self.batch_norm not in (False, True):
             raise ValueError(f"batch_norm={self.batch_norm!r}: pass True or False.")
+        checked_members(self, input_shape)
         checked_softness(self, input_shape)
 
 

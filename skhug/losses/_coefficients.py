@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["as_indices", "class_mean_coefficients", "epoch_coefficients"]
+__all__ = ["as_indices", "class_mean_coefficients", "epoch_coefficients", "row_coefficients"]
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -105,7 +105,27 @@ def epoch_coefficients(
     """Coefficients of all batches of an epoch in one pass.
 
     As :func:`skhug.losses.class_mean_coefficients` batch by batch, at a fraction of its calls.
+
+    Parameters
+    ----------
+    batch, y : Tensor of shape (n,)
+        Number of each row's batch, and its class.
+    weight : Tensor of shape (n,) or (n, members)
+        Of the rows; those of several members are columns.
+    class_weight : Tensor of shape (n_classes,)
+        Of the classes' means.
+    n_batches : int
+        In the epoch.
+
+    Returns
+    -------
+    coef : Tensor
+        In the shape of ``weight``.
     """
+    if weight.ndim > 1:
+        columns = weight.unbind(1)
+        each = [epoch_coefficients(batch, y, w, class_weight, n_batches) for w in columns]
+        return torch.stack(each, 1)
     group, n_groups = batch * len(class_weight) + y, n_batches * len(class_weight)
     if n_groups > 4 * len(y):  # mostly empty: number those that occur
         ordered, rank = group.sort()
@@ -120,3 +140,18 @@ def epoch_coefficients(
     share = weight / totals.clamp_min_(tiny)[group]
     present = weight.new_zeros(n_batches).index_add_(0, batch, share).clamp_min_(tiny)
     return share * class_weight[y] / present[batch]
+
+
+def row_coefficients(
+    batch: Tensor, y: Tensor, weight: Tensor, class_weight: Tensor, n_batches: int
+) -> Tensor:
+    """Coefficients of all batches of an epoch in which rows count alike, but for their weights.
+
+    A weight counts beside the mean of all weights of the epoch, and not of the batch: a batch of
+    light rows counts little. Parameters and shapes as for :func:`epoch_coefficients`.
+    """
+    factor = class_weight[y]
+    value = weight * (factor if weight.ndim == 1 else factor[:, None])
+    size = torch.bincount(batch, minlength=n_batches).to(value.dtype)[batch]
+    mean = value.mean(0).clamp_min_(torch.finfo(value.dtype).tiny)
+    return value / mean / (size if weight.ndim == 1 else size[:, None])

@@ -147,7 +147,7 @@ def assert_same_fit(one, other, X):
     assert np.array_equal(one.proxies_, other.proxies_)
     assert np.array_equal(one.transform(X), other.transform(X))
     if isinstance(one, HUGClassifier):
-        for name in ("concentration_", "softening_", "cutoff_"):
+        for name in ("power_", "floor_", "falloff_"):
             assert getattr(one, name) == getattr(other, name)
 
 

@@ -50,8 +50,11 @@ MORE_CHECKS = [
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_check_of_scikit_learn_passes(Estimator):
-    results = checks.check_estimator(Estimator(), on_fail=None, on_skip=None)
+@pytest.mark.parametrize(
+    "parameters", [{"max_epochs": 40}, pytest.param({}, marks=pytest.mark.slow)], ids=str
+)
+def test_every_check_of_scikit_learn_passes(Estimator, parameters):
+    results = checks.check_estimator(Estimator(**parameters), on_fail=None, on_skip=None)
     outcomes = {r["check_name"]: r for r in results if r["status"] != "passed"}
     assert set(outcomes) <= SKIPPED, {n: repr(r["exception"]) for n, r in outcomes.items()}
     assert Counter(r["status"] for r in results)["passed"] > 50

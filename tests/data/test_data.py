@@ -7,6 +7,7 @@ import torch
 from skhug._data.batches import Batches
 from skhug._data.rows import Rows, split_rows
 from skhug.losses import class_mean_coefficients
+from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 
 
 def make_batches(n=53, n_classes=6, batch_size=8, seed=0):
@@ -40,10 +41,36 @@ def test_orders_differ_between_epochs_and_repeat_with_the_generator():
 @pytest.mark.parametrize("n_classes", [2, 6, 1000])
 def test_coefficients_of_an_epoch_equal_those_batch_by_batch(n, n_classes):
     batches = make_batches(n, n_classes)
+    batches.coefficients = epoch_coefficients
     for X, y, coef in batches.epoch(torch.Generator().manual_seed(0)):
         weight = batches.sample_weight[X[:, 0].long()]
         expected = class_mean_coefficients(y, weight, batches.class_weight)
         torch.testing.assert_close(coef, expected)
+
+
+@pytest.mark.parametrize("n", [53, 49, 5])
+def test_rows_count_by_their_weights_beside_the_mean_of_all(n):
+    batches = make_batches(n)
+    value = batches.sample_weight * batches.class_weight[batches.y]
+    for X, _, coef in batches.epoch(torch.Generator().manual_seed(0)):
+        expected = value[X[:, 0].long()] / value.mean() / len(X)
+        torch.testing.assert_close(coef, expected)
+
+
+@pytest.mark.parametrize("coefficients", [epoch_coefficients, row_coefficients])
+def test_members_have_coefficients_of_their_own(coefficients):
+    batches = make_batches()
+    weight = batches.sample_weight
+    seen = torch.arange(len(weight))[:, None] % 3 != torch.arange(3)
+    columns = []
+    for member in range(3):
+        batches.sample_weight = weight * seen[:, member]
+        batches.coefficients = coefficients
+        epoch = batches.epoch(torch.Generator().manual_seed(0))
+        columns.append(torch.cat([coef for _, _, coef in epoch]))
+    batches.sample_weight = weight[:, None] * seen
+    together = torch.cat([c for _, _, c in batches.epoch(torch.Generator().manual_seed(0))])
+    torch.testing.assert_close(together, torch.stack(columns, 1))
 
 
 def test_split_is_stratified_and_keeps_lone_rows_in_training():

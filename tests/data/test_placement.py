@@ -61,7 +61,7 @@ def assert_same_fit(first, second):
     assert first.history_ == second.history_
     assert np.array_equal(first.proxies_, second.proxies_)
     if isinstance(first, HUGClassifier):
-        assert first.concentration_ == second.concentration_
+        assert first.power_ == second.power_
 
 
 SMALL_IMAGES = ConvNet(widths=(8, 8))

@@ -16,15 +16,24 @@ from skhug.encoders._mlp import ACTIVATIONS
 
 
 def test_a_specification_builds_what_it_says():
-    body = MLP((8, 6), activation="tanh", dropout=0.1, batch_norm=True).build((4,), 3)
+    body = MLP((8, 6), activation="tanh", dropout=0.1, batch_norm=True, members=1).build((4,), 3)
     kinds = [type(layer) for layer in body]
     hidden = [nn.Linear, nn.BatchNorm1d, nn.Tanh, nn.Dropout]
     assert kinds == [*hidden, *hidden, nn.Linear]
     assert body(torch.zeros(5, 4)).shape == (5, 3)
 
 
+def test_members_are_networks_of_one_form_with_weights_of_their_own():
+    body = MLP((8,)).build((4,), 3)
+    assert len(body) == 4
+    assert body(torch.zeros(5, 4)).shape == (4, 5, 3)
+    first, second = (network[0].weight for network in list(body.networks)[:2])
+    assert first.shape == second.shape
+    assert not torch.equal(first, second)
+
+
 def test_no_hidden_layer_is_linear():
-    (layer,) = MLP(()).build((4,), 3)
+    (layer,) = MLP((), members=1).build((4,), 3)
     assert (layer.in_features, layer.out_features) == (4, 3)
 
 
@@ -68,8 +77,8 @@ def test_the_zero_sphere_is_softened_in_training_alone():
     assert SphereEncoder(Cast(torch.float64), nn.Linear(2, 2), (2,), 2).softness == 0
 
 
-@pytest.mark.parametrize("encoder", [MLP((), softness=3.0), ConvNet((2,), softness=3.0)])
-def test_a_softened_sphere_counts_in_training_alone(encoder):
+@pytest.mark.parametrize("encoder", [MLP((), softness=3.0, members=1), ConvNet((2,), softness=3.0)])
+def test_embeddings_are_unit_vectors_whatever_the_softness(encoder):
     images = torch.rand(6, 1, 4, 4)
     rows = images.flatten(1) if isinstance(encoder, MLP) else images
     y = np.array([0, 1, 2] * 2)
@@ -113,7 +122,9 @@ def test_softness_outlives_pickling_and_saving(tmp_path):
 
 def test_hidden_weights_start_with_hes_variance():
     torch.manual_seed(0)
-    first, second = [layer for layer in MLP().build((100,), 3) if isinstance(layer, nn.Linear)][:2]
+    first, second = [
+        layer for layer in MLP(members=1).build((100,), 3) if isinstance(layer, nn.Linear)
+    ][:2]
     for layer in (first, second):
         assert layer.weight.var().item() * layer.in_features == pytest.approx(2, rel=0.1)
 

@@ -8,7 +8,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from skhug import HUGClassifier
-from skhug._model.calibration import Candidates, Falloff, fit_falloff, log_probabilities, pull_of
+from skhug._model.calibration import Readout, candidates, fit_readout, log_probabilities, pull_of
+from skhug._model.embedding import embed
+from skhug._model.sphere_encoder import SphereEncoder
+from skhug.encoders import MLP
+from skhug.proxies import optimal_proxies
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +21,25 @@ def fitted(digits):
     return HUGClassifier(max_epochs=10, random_state=0).fit(X[:900], y[:900])
 
 
-def test_decision_function_is_the_cosine_to_each_proxy(fitted, digits):
+def points(model, X):
+    return embed(model.module_, X.astype(model.proxies_.dtype), SphereEncoder.ball).numpy()
+
+
+def test_decisions_are_products_of_points_in_the_ball_with_the_proxies(fitted, digits):
     X = digits[0][900:]
-    cosines = fitted.transform(X) @ fitted.proxies_.T
-    np.testing.assert_allclose(fitted.decision_function(X), cosines, rtol=1e-5, atol=1e-6)
+    z = points(fitted, X)
+    assert 0 < np.linalg.norm(z, axis=1).min() < 0.999
+    np.testing.assert_allclose(fitted.decision_function(X), z @ fitted.proxies_.T, atol=1e-5)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.transform(X), unit, atol=1e-5)
+
+
+def test_decisions_of_one_network_without_softness_are_cosines(digits):
+    X, y = digits
+    model = HUGClassifier(MLP((16,), members=1, softness=0.0), max_epochs=2, random_state=0)
+    model.fit(X[:300], y[:300])
+    cosines = model.transform(X[300:]) @ model.proxies_.T
+    np.testing.assert_allclose(model.decision_function(X[300:]), cosines, atol=1e-5)
 
 
 def test_prediction_is_the_nearest_proxy_and_the_most_probable_class(fitted, digits):
@@ -69,91 +88,103 @@ def test_two_classes_decide_by_sign():
     assert np.array_equal(model.predict(X) == "yes", decision > 0)
 
 
-def test_probabilities_fall_with_the_distance_as_documented(fitted, digits):
+def test_probabilities_are_of_shares_and_distances_as_documented(fitted, digits):
     X = digits[0][900:920]
-    distance = np.linalg.norm(fitted.transform(X)[:, None] - fitted.proxies_, axis=2)
-    share = (distance**2 + fitted.softening_) ** -fitted.concentration_
-    share *= np.exp(-fitted.cutoff_ * distance**4 / 4)
-    expected = share / share.sum(1, keepdims=True)
+    z, w = points(fitted, X), fitted.proxies_
+    share = np.maximum((9 * z @ w.T + 1) / 10, 0)  # ten classes
+    squared = ((z[:, None] - w) ** 2).sum(2)
+    raised = (share + fitted.floor_) ** fitted.power_ / (squared + 3e-4) ** fitted.falloff_
+    expected = raised / raised.sum(1, keepdims=True)
     np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(fitted.predict_log_proba(X), np.log(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_the_falloff_is_recovered_from_drawn_labels():
-    generator = torch.Generator().manual_seed(0)
-    cosines = torch.rand(60_000, 4, generator=generator, dtype=torch.float64) * 2 - 1
-    true = Falloff(2.0, 0.1, 3.0)
-    y = torch.multinomial(log_probabilities(cosines, true).exp(), 1, generator=generator)[:, 0]
-    found = fit_falloff(Candidates(cosines, y, None), torch.ones(60_000), pull_of(60_000, False))
-    assert found.concentration == pytest.approx(true.concentration, rel=0.1)
-    assert found.softening == pytest.approx(true.softening, rel=0.3)
-    assert found.cutoff == pytest.approx(true.cutoff, rel=0.1)
+def drawn_points(n, n_classes, seed=0):
+    """Points near to the proxies of a simplex, and these."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = -torch.rand(n, n_classes, generator=generator, dtype=torch.float64).log()
+    proxies = optimal_proxies(n_classes, n_classes - 1).double()
+    return (drawn**3 / (drawn**3).sum(1, keepdim=True)) @ proxies, proxies
+
+
+def test_the_readout_is_recovered_from_drawn_labels():
+    points, proxies = drawn_points(60_000, 4)
+    true = log_probabilities(points, proxies, Readout(2.0, 0.1, 0.3)).exp()
+    y = torch.multinomial(true, 1, generator=torch.Generator().manual_seed(1))[:, 0]
+    pull = pull_of(60_000, trained_on=False)
+    found = fit_readout(candidates(points, proxies, y), torch.ones(60_000), pull)
+    # The numbers make up for one another; what they say is the same.
+    torch.testing.assert_close(
+        log_probabilities(points, proxies, found).exp(), true, atol=0.02, rtol=0
+    )
 
 
 def test_the_fit_is_at_a_minimum_of_the_penalised_loss():
-    cosines = torch.rand(80, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    y = torch.where(torch.arange(80) % 4 == 0, torch.arange(80) % 5, cosines.argmax(1))
+    points, proxies = drawn_points(80, 5)
+    nearest = (points @ proxies.T).argmax(1)
+    y = torch.where(torch.arange(80) % 4 == 0, torch.arange(80) % 5, nearest)
     weight = torch.linspace(0.5, 2, 80, dtype=torch.float64)
 
     def loss(parameters):
-        log_p = log_probabilities(cosines, Falloff(*np.exp(parameters)))[torch.arange(80), y]
-        growth = np.log(np.log(5) / np.log(10))  # five classes
-        away = parameters - np.array([-0.8 + growth, -8.2, 0.5 + growth])
-        return float(-(weight * log_p).sum() / weight.sum()) + 0.01 * away @ away
+        log_p = log_probabilities(points, proxies, Readout(*np.exp(parameters)))
+        away = parameters - np.array([-0.7, -4.0, -0.7])
+        of_row = log_p[torch.arange(80), y]
+        return float(-(weight * of_row).sum() / weight.sum()) + 0.01 * away @ away
 
-    best = np.log(fit_falloff(Candidates(cosines, y, None), weight, 0.01))
+    best = np.log(fit_readout(candidates(points, proxies, y), weight, 0.01))
     for step in 0.02 * np.vstack([np.eye(3), -np.eye(3)]):
         assert loss(best + step) > loss(best)
 
 
-def test_the_nearest_class_is_the_most_probable_for_any_falloff():
-    cosines = torch.rand(200, 6, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    for falloff in (Falloff(0.05, 1e-5, 1e-3), Falloff(50.0, 7.0, 100.0), Falloff(0.5, 1e-4, 0.6)):
-        assert torch.equal(log_probabilities(cosines, falloff).argmax(1), cosines.argmax(1))
+def test_the_nearest_class_is_the_most_probable_for_any_readout():
+    points, proxies = drawn_points(200, 6)
+    for readout in (Readout(0.05, 1e-5, 5.0), Readout(50.0, 7.0, 1e-3), Readout(0.5, 1e-4, 0.5)):
+        log_p = log_probabilities(points, proxies, readout)
+        assert torch.equal(log_p.argmax(1), (points @ proxies.T).argmax(1))
 
 
 @pytest.mark.parametrize("n_rows", [3, 30])
 @pytest.mark.parametrize("trained_on", [True, False])
 def test_separable_data_do_not_make_it_explode(n_rows, trained_on):
-    cosines = torch.eye(3, dtype=torch.float64).repeat(n_rows // 3, 1)
+    proxies = optimal_proxies(3, 2).double()
     y = torch.arange(3).repeat(n_rows // 3)
-    falloff = fit_falloff(
-        Candidates(cosines, y, None), torch.ones(n_rows), pull_of(n_rows, trained_on)
-    )
-    probability = log_probabilities(cosines, falloff).exp()
+    seen, pull = candidates(proxies[y], proxies, y), pull_of(n_rows, trained_on)
+    readout = fit_readout(seen, torch.ones(n_rows), pull)
+    probability = log_probabilities(proxies, proxies, readout).exp()
     assert 0.9 < probability.max() < 1 - 1e-5
 
 
 def test_more_held_out_rows_are_trusted_more():
-    cosines = torch.eye(3, dtype=torch.float64)[torch.arange(90) % 3]
-    y = torch.where(torch.arange(90) % 9 < 3, (torch.arange(90) + 1) % 3, torch.arange(90) % 3)
+    proxies = optimal_proxies(3, 2).double()
+    row = torch.arange(900)
+    points = proxies[row % 3]
+    y = torch.where(row % 9 < 3, (row + 1) % 3, row % 3)
 
     def confidence(n_rows):
-        seen = Candidates(cosines[:n_rows], y[:n_rows], None)
-        falloff = fit_falloff(seen, torch.ones(n_rows), pull_of(n_rows, False))
-        return log_probabilities(cosines, falloff).exp().max()
+        seen = candidates(points[:n_rows], proxies, y[:n_rows])
+        readout = fit_readout(seen, torch.ones(n_rows), pull_of(n_rows, False))
+        return log_probabilities(points, proxies, readout).exp().max()
 
     two_thirds = 2 / 3  # of the rows are right
-    assert two_thirds < confidence(90) < confidence(9)
-    assert confidence(90) == pytest.approx(two_thirds, abs=0.02)
+    assert two_thirds < confidence(900) < confidence(90) < confidence(9)
+    assert confidence(900) == pytest.approx(two_thirds, abs=0.02)
 
 
 def test_only_relative_weights_count_in_the_fit():
-    cosines = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y, weight = torch.arange(50) % 3, torch.arange(1.0, 51.0)
-    seen = Candidates(cosines, y, None)
+    seen = candidates(*drawn_points(50, 3), y)
     np.testing.assert_allclose(
-        fit_falloff(seen, weight, 1e-3), fit_falloff(seen, 1e-3 * weight, 1e-3), rtol=1e-4
+        fit_readout(seen, weight, 1e-3), fit_readout(seen, 1e-3 * weight, 1e-3), rtol=1e-4
     )
 
 
 def test_training_rows_that_are_all_right_do_not_promise_as_much_of_new_ones(digits):
-    X, y = digits
-    model = HUGClassifier(random_state=0).fit(X[:200], y[:200])
-    assert model.score(X[:200], y[:200]) == 1
-    confidence = model.predict_proba(X[200:]).max(1).mean()
-    # Accuracy on new rows is 0.84; one that believed the training rows would say 0.93 and more.
-    assert abs(confidence - model.score(X[200:], y[200:])) < 0.06
+    X, X_new, y, y_new = train_test_split(*digits, train_size=200, random_state=0)
+    model = HUGClassifier(random_state=0).fit(X, y)
+    assert model.score(X, y) == 1
+    accuracy = model.score(X_new, y_new)
+    assert accuracy < 0.98
+    assert abs(model.predict_proba(X_new).max(1).mean() - accuracy) < 0.05
 
 
 def test_probabilities_are_calibrated_on_overlapping_classes():

@@ -27,12 +27,12 @@ SHARED = {
     *("module_", "proxies_", "classes_", "history_", "n_iter_", "loss_", "input_shape_"),
     *("input_dtype_", "n_features_in_", "_progress", "_skhug_version", "_skhug_format"),
 }
-OF_FORMAT_1 = {
-    HUGClassifier: SHARED | {"concentration_", "softening_", "cutoff_"},
+OF_FORMAT_2 = {
+    HUGClassifier: SHARED | {"power_", "floor_", "falloff_"},
     HUGEmbedder: SHARED,
 }
-MODULE_OF_FORMAT_1 = {
-    *("input_shape", "n_components", "softness", "precision", "prepare", "prepare_arguments"),
+MODULE_OF_FORMAT_2 = {
+    *("input_shape", "n_components", "ball_softness", "precision", "prepare", "prepare_arguments"),
     *("spec", "weights"),
 }
 
@@ -54,12 +54,12 @@ def rebuilt(thing, **changes):
 
 
 def test_the_state_of_this_format_is_as_it_was(Estimator, iris):
-    assert PICKLE_FORMAT == 1
+    assert PICKLE_FORMAT == 2
     model = quick(Estimator).fit(*iris)
     state = model.__getstate__()
-    assert state.keys() == OF_FORMAT_1[Estimator] | model.get_params(deep=False).keys()
-    assert state["module_"].keys() == MODULE_OF_FORMAT_1
-    assert (state["_skhug_version"], state["_skhug_format"]) == (__version__, 1)
+    assert state.keys() == OF_FORMAT_2[Estimator] | model.get_params(deep=False).keys()
+    assert state["module_"].keys() == MODULE_OF_FORMAT_2
+    assert (state["_skhug_version"], state["_skhug_format"]) == (__version__, 2)
 
 
 TOOLS = {
@@ -132,13 +132,33 @@ def test_an_older_pickle_that_does_not_fit_says_which_version_wrote_it(
 
 
 def test_a_classifier_without_its_calibration_does_not_load(iris):
-    with pytest.raises(ValueError, match="it has no cutoff_"):
-        rebuilt(quick(HUGClassifier).fit(*iris), cutoff_=LEFT_OUT, _skhug_version="0.0.1")
+    with pytest.raises(ValueError, match="it has no floor_"):
+        rebuilt(quick(HUGClassifier).fit(*iris), floor_=LEFT_OUT, _skhug_version="0.0.1")
+
+
+def test_format_1_knew_single_networks_and_directions_alone(iris):
+    X, y = iris
+    model = quick(HUGClassifier, encoder=MLP((5,), members=1)).fit(X, y)
+    state = model.__getstate__()
+    module = {**state["module_"], "softness": state["module_"]["ball_softness"]}
+    del module["ball_softness"]
+    changes = {"module_": module, "concentration_": 0.5, "softening_": 1e-3, "cutoff_": 1.5}
+    changes |= {"power_": LEFT_OUT, "floor_": LEFT_OUT, "falloff_": LEFT_OUT, "_skhug_format": 1}
+    loaded = rebuilt(model, **changes)
+    np.testing.assert_allclose(loaded.transform(X), model.transform(X), atol=1e-12)
+    cosines = loaded.transform(X) @ loaded.proxies_.T
+    np.testing.assert_allclose(loaded.decision_function(X), cosines, atol=1e-12)
+    squared = 2 - 2 * cosines
+    p = (squared + 1e-3) ** -0.5 * np.exp(-1.5 * squared**2 / 4)
+    np.testing.assert_allclose(loaded.predict_proba(X), p / p.sum(1, keepdims=True), rtol=1e-6)
+    with pytest.raises(ValueError, match="it has no softening_"):
+        rebuilt(model, **{**changes, "softening_": LEFT_OUT})
+    assert rebuilt(MLP((5,)), members=LEFT_OUT, _skhug_format=1).members == 1
 
 
 def test_a_specification_of_another_version_says_so():
     state = {"activation": "gelu", "hidden_layer_sizes": (5,)}
-    with pytest.raises(ValueError, match=r"This MLP .*has no batch_norm, dropout, softness, s"):
+    with pytest.raises(ValueError, match=r"This MLP .*has no batch_norm, dropout, members, s"):
         MLP.__new__(MLP).__setstate__(state)
 
 

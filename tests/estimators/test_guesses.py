@@ -215,7 +215,7 @@ def test_values_of_encoders_are_explained(encoder, text):
 
 
 def test_arrays_of_sizes_are_sizes():
-    assert MLP(np.array([8, 4])).build((4,), 2)[0].out_features == 8
+    assert MLP(np.array([8, 4]), members=1).build((4,), 2)[0].out_features == 8
 
 
 def test_one_name_or_function_is_tracked_without_a_list(iris):

@@ -115,7 +115,7 @@ def test_state_survives_a_round_trip(optimizer):
     assert torch.equal(stepped(model, segments, [second]), uninterrupted)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "cycles"])
 def test_schedules_start_at_one_and_never_rise(name):
     factors = [SCHEDULES[name](i / 10) for i in range(10)]
     assert factors[0] == 1

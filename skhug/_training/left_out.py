@@ -1,0 +1,79 @@
+"""Rows that members of an ensemble leave out, seen by those that leave them out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.linalg import vecdot
+
+from skhug._data.folds import NO_FOLD
+from skhug._data.rows import Rows
+from skhug._device import to_tensor
+from skhug._model.calibration import calibration_rows
+from skhug._model.embedding import device_of, raw_blocks
+from skhug._training.objective import Objective
+
+__all__ = ["LeftOut"]
+
+
+class LeftOut:
+    """Training rows, each embedded by the member that is not trained on it.
+
+    Where there are many, they are a fixed draw.
+
+    Parameters
+    ----------
+    objective : Objective
+        In training.
+    rows : Rows
+        All training rows, with weights that say what each counts in the loss.
+    folds : ndarray of shape (n,)
+        Which member leaves which out.
+
+    Attributes
+    ----------
+    y, weight : Tensor of shape (n_left_out,)
+        Of the rows, those of a fold side by side.
+    """
+
+    def __init__(self, objective: Objective, rows: Rows, folds: np.ndarray) -> None:
+        self._objective = objective
+        device, members = device_of(objective.encoder), range(objective.encoder.n_members)
+        dtype = objective.proxies.dtype
+        left_out = np.flatnonzero((folds != NO_FOLD) & (rows.weight > 0))
+        drawn = left_out[calibration_rows(len(left_out), len(objective.proxies))]
+        by_fold = [drawn[folds[drawn] == member] for member in members]
+        self._rows = [self._prepared(rows.take(part)) for part in by_fold]
+        order = np.concatenate(by_fold)
+        self.y = to_tensor(rows.y[order], device)
+        self.weight = to_tensor(rows.weight[order] / rows.weight[order].max(), device, dtype)
+
+    @torch.no_grad()
+    def _prepared(self, rows: Rows) -> Tensor | None:
+        encoder = self._objective.encoder
+        if not len(rows.y):
+            return None
+        blocks = raw_blocks(rows.X, encoder.prepare.block_rows, device_of(encoder))
+        return torch.cat([encoder.prepare(block) for block in blocks])
+
+    @torch.inference_mode()
+    def embeddings(self) -> Tensor:
+        """Return the points in the ball as of now, shape (n_left_out, n_components)."""
+        encoder = self._objective.encoder
+        training = encoder.training
+        encoder.eval()
+        pairs = zip(encoder.body.networks, self._rows, strict=True)
+        points = [encoder.on_ball(network(X)) for network, X in pairs if X is not None]
+        encoder.train(training)
+        return torch.cat(points)
+
+    @torch.inference_mode()
+    def score(self) -> float:
+        """Return minus the mean squared distance to the rows' own proxies.
+
+        On the ball it estimates how good the probabilities are: it is the Brier score, up to
+        a factor where the proxies are a simplex.
+        """
+        difference = self.embeddings() - self._objective.unit_proxies()[self.y]
+        return -float(self.weight @ vecdot(difference, difference) / self.weight.sum())
