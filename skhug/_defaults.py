@@ -150,6 +150,7 @@ def resolve(
     if isinstance(schedule, str) and schedule == "auto":
         schedule = "cycles" if members > 1 and not e.early_stopping else "cosine"
     balanced = isinstance(e.class_weight, str)
+    seen = batch_size if members == 1 else batch_size * (1 - 1 / members)  # by each of them
     return Settings(
         encoder=encoder,
         n_components=e.n_components or default_components(len(classes)),
@@ -170,7 +171,7 @@ def resolve(
         cycle_ends=tuple(cycle_ends(max_epochs, n_batches)) if schedule == "cycles" else (),
         members=members,
         class_weight=class_weights(
-            e.class_weight, rows.y, rows.weight, classes, 0 if sampler else batch_size
+            e.class_weight, rows.y, rows.weight, classes, 0 if sampler else seen
         ),
         coefficients=epoch_coefficients if balanced else row_coefficients,
         augment=e.augment,
@@ -221,7 +222,7 @@ def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
 
 
 def class_weights(
-    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: np.ndarray, drawn: int
+    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: np.ndarray, drawn: float
 ) -> np.ndarray:
     """Return the weights of the classes, of mean 1.
 

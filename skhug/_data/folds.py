@@ -77,15 +77,24 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(32))
 
 
-def left_out_weights(weight: np.ndarray, folds: np.ndarray | None, n_members: int) -> np.ndarray:
+def left_out_weights(weight: np.ndarray, folds: np.ndarray, n_members: int) -> np.ndarray:
     """Return weights (n, n_members), 0 where the member leaves the row out."""
     weight = np.repeat(weight[:, None], n_members, axis=1)
-    if folds is not None:
-        weight[folds[:, None] == np.arange(n_members)] = 0
+    weight[folds[:, None] == np.arange(n_members)] = 0
     return weight
 
 
 def stream_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
-    """Deal rows out by their raw values alone: one that comes again has the fold that it had."""
-    bits = _mixed((_keys(rows.X, lambda block: block) + 0.0).view(np.uint64))
+    """Deal rows out by their raw values: one that comes again in a later call has the same fold.
+
+    Inside a call rows that are repeated are dealt out one by one. What prepares rows moves with
+    them, and is not asked.
+    """
+    keys = _keys(rows.X, lambda block: block) + 0.0
+    order = np.argsort(keys, kind="stable")
+    new = np.r_[True, keys[order][1:] != keys[order][:-1]]
+    place = np.arange(len(keys))
+    repeat = np.empty(len(keys), np.uint64)
+    repeat[order] = place - np.maximum.accumulate(np.where(new, place, 0))
+    bits = _mixed(_mixed(keys.view(np.uint64)) + repeat)
     return (bits % np.uint64(n_folds)).astype(np.int64)

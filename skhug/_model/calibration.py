@@ -191,7 +191,7 @@ def _candidates_of(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tupl
 
 
 def pull_of(n_rows: int, trained_on: bool) -> float:
-    """Return how strongly a fit is pulled to what is typical, for :func:`fit_falloff`.
+    """Return how strongly a fit is pulled to what is typical, for :func:`fit_readout`.
 
     Parameters
     ----------

@@ -72,8 +72,8 @@ def build_batches(
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
     weight = rows.weight / rows.weight.max()
-    if settings.members > 1:
-        weight = left_out_weights(weight, folds, settings.members)
+    if folds is not None:
+        weight = left_out_weights(weight, folds, encoder.n_members)
     weight, class_weight = (
         to_tensor(array, device, dtype) for array in (weight, settings.class_weight)
     )

@@ -135,7 +135,7 @@ def _folds(plan: Plan, encoder: SphereEncoder) -> np.ndarray | None:
         with torch.no_grad():
             return to_numpy(encoder.prepare(to_tensor(rows, device)))
 
-    members = plan.settings.members
+    members = encoder.n_members
     return plan.deal(plan.task.rows, members, prepared) if members > 1 else None
 
 
@@ -238,14 +238,15 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
 def _sample(plan: Plan, state: TrainingState) -> Sample:
     """Return validation rows or rows left out, and training rows where there are neither."""
     encoder, task, left_out = state.objective.encoder, plan.task, state.left_out
-    if left_out is not None and task.validation is None:
+    validates = task.validation is not None and plan.settings.counts(task.validation).any()
+    if left_out is not None and not validates:
         y, weight = left_out.y, left_out.weight
         return Sample(left_out.embeddings(), y, weight, trained_on=False)
-    trained_on = task.validation is None
-    rows = task.rows if trained_on else task.validation
+    rows = task.validation if validates else task.rows
+    rows = rows._replace(weight=plan.settings.counts(rows)).weighted()
     drawn = calibration_rows(len(rows.y), len(task.classes))
     if len(drawn) < len(rows.y):
         rows = rows.take(drawn)
     z = embed(encoder, rows.X, SphereEncoder.ball)
-    y, weight = (to_tensor(a, z.device) for a in (rows.y, plan.settings.counts(rows)))
-    return Sample(z, y, weight, trained_on)
+    y, weight = (to_tensor(a, z.device) for a in (rows.y, rows.weight))
+    return Sample(z, y, weight, trained_on=not validates)

@@ -63,8 +63,13 @@ class LeftOut:
         encoder = self._objective.encoder
         training = encoder.training
         encoder.eval()
-        pairs = zip(encoder.body.networks, self._rows, strict=True)
-        points = [encoder.on_ball(network(X)) for network, X in pairs if X is not None]
+        size = encoder.prepare.block_rows
+        points = [
+            encoder.on_ball(network(block))
+            for network, X in zip(encoder.body.networks, self._rows, strict=True)
+            if X is not None
+            for block in X.split(size)
+        ]
         encoder.train(training)
         return torch.cat(points)
 

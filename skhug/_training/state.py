@@ -78,7 +78,7 @@ class CycleEnds:
         if state.epoch not in self.ends:
             return False
         # The score is minus a loss.
-        stalled = score < self.last_score * (1 - _WORTH_GOING_ON)
+        stalled = not score > self.last_score * (1 - _WORTH_GOING_ON)
         self.last_score = score
         return stalled
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skhug.encoders._members import Members
+
 __all__ = ["evaluate", "output_width", "repeated_weights"]
 
 
 def output_width(body: nn.Module, rows: Tensor) -> int:
     """Return the number of columns that a module gives for these rows, its state unchanged."""
+    if isinstance(body, Members):
+        return output_width(body.networks[0], rows)
     try:
         output = evaluate(body, rows)
     except Exception as error:

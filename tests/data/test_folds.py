@@ -78,7 +78,6 @@ def test_members_see_all_rows_but_their_own_fold():
     for member in range(4):
         expected = np.where(folds == member, 0, rows.weight)
         assert np.array_equal(weight[:, member], expected)
-    assert np.array_equal(left_out_weights(rows.weight, None, 2), np.stack([rows.weight] * 2, 1))
 
 
 def test_rows_of_a_stream_have_the_same_fold_whenever_they_come():
@@ -98,3 +97,10 @@ def test_what_standardising_takes_away_does_not_matter():
 
     plain = assign_folds(rows, 4, lambda X: (X - rows.X.mean(0)) / rows.X.std(0))
     assert np.array_equal(plain, assign_folds(moved, 4, standardised))
+
+
+def test_repeated_rows_of_a_stream_are_dealt_out_one_by_one():
+    rows = make_rows(4).take(np.arange(400) % 4)
+    index = stream_folds(rows, 4)
+    for row in range(4):
+        assert np.bincount(index[np.arange(400) % 4 == row], minlength=4).min() > 10

@@ -238,3 +238,48 @@ def test_partial_fit_calibrates_on_rows_that_members_left_out(noisy):
         model.partial_fit(X[:200], y[:200])
     probability = model.predict_proba(X[200:])
     assert log_loss(y[200:], probability) < log_loss(y[200:], np.full(200, y[:200].mean())) + 0.05
+
+
+def test_a_stream_of_few_different_rows_is_as_sure_as_it_may_be():
+    X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])[np.arange(400) % 4]
+    y = (X[:, 0] != X[:, 1]).astype(int)
+    model = HUGClassifier(random_state=0)
+    for _ in range(60):
+        model.partial_fit(X, y)
+    assert model.predict_proba(X)[np.arange(400), y].min() > 0.9
+
+
+class Bent(MLP):
+    """Builds one network, whatever ``members`` says."""
+
+    def build(self, input_shape, n_components):
+        return torch.nn.Sequential(
+            torch.nn.Linear(*input_shape, 8), torch.nn.ReLU(), torch.nn.Linear(8, n_components)
+        )
+
+
+class Wrapped(MLP):
+    """Puts the members into another module."""
+
+    def build(self, input_shape, n_components):
+        return torch.nn.Sequential(super().build(input_shape, n_components), torch.nn.Identity())
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [Bent(), Wrapped((8,)), MLP((8,)).build((6,), 2), lambda s, n: MLP((8,)).build(s, n)],
+    ids=["one network", "wrapped", "module", "callable"],
+)
+def test_how_many_members_there_are_is_asked_of_the_module(encoder, noisy):
+    X, y = noisy
+    model = HUGClassifier(encoder, max_epochs=3, random_state=0).fit(X, y)
+    assert model.predict_proba(X).shape == (400, 2)
+    assert model.transform(X).shape == (400, 2)
+
+
+def test_validation_rows_that_count_nothing_calibrate_nothing():
+    X, y = make_classification(300, 6, n_informative=4, n_classes=3, random_state=0)
+    weights = {"class_weight": {0: 0.0, 1: 1.0, 2: 1.0}}
+    model = HUGClassifier(**SMALL, **weights).fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
+    plain = HUGClassifier(**SMALL, **weights).fit(X, y)
+    assert model.power_ == plain.power_
