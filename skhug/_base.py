@@ -371,7 +371,8 @@ class _BaseHUG(
         ------
         ValueError
             If ``out`` has another shape or dtype; nothing is written then. If a user's module
-            gives no finite numbers for a row; what it maps to zero stays zero.
+            gives no finite numbers for a row; what it maps to zero stays zero, and so does a row
+            whose members cancel out.
         """
         check_is_fitted(self)
         X = check_rows(self, X)

@@ -131,11 +131,14 @@ def as_array(X):
 
 @torch.no_grad()
 def raw_norm(model, X):
-    """Length of what the body gives: what it maps to zero has no direction."""
+    """Length of what the body gives: zero has no direction, nor have members that cancel out."""
     X = np.array(as_array(X))
     X = X if X.dtype in (np.float64, np.float32, np.uint8) else X.astype(np.float64)
     encoder = model.module_
-    return encoder.body(encoder.prepare(torch.from_numpy(X))).double().norm(dim=1).numpy()
+    with torch.no_grad():
+        features = encoder.body(encoder.prepare(torch.from_numpy(X)))
+        points = features if features.ndim == 2 else encoder.on_ball(features).mean(0)
+    return points.double().norm(dim=1).numpy()
 
 
 def check_classifier(model, X):
