@@ -80,7 +80,6 @@ class Settings(NamedTuple):
     max_epochs: int
     patience: tuple[int, float] | None
     cycle_ends: tuple[int, ...]
-    members: int
     class_weight: np.ndarray
     coefficients: Callable[..., torch.Tensor]
     augment: Callable[..., Any] | None
@@ -169,7 +168,6 @@ def resolve(
         max_epochs=max_epochs,
         patience=(e.n_iter_no_change, e.tol) if e.early_stopping else None,
         cycle_ends=tuple(cycle_ends(max_epochs, n_batches)) if schedule == "cycles" else (),
-        members=members,
         class_weight=class_weights(
             e.class_weight, rows.y, rows.weight, classes, 0 if sampler else seen
         ),
