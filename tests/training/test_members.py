@@ -182,6 +182,15 @@ def test_rows_count_alike_and_balanced_classes_do():
     assert balanced.predict(X).mean() > 0.2
 
 
+def test_balanced_classes_make_up_for_the_batches_that_a_member_sees():
+    y = np.repeat([0, 1], [990, 10])
+    rows = Rows(np.arange(1000.0)[:, None], y, np.ones(1000))
+    model = HUGClassifier(MLP(members=4), class_weight="balanced", batch_size=64)
+    weight = resolve(model, rows, np.unique(y), 0).class_weight
+    occurs = 1 - (1 - np.array([0.99, 0.01])) ** 48  # three quarters of a batch
+    np.testing.assert_allclose(weight, 1 / occurs / np.mean(1 / occurs))
+
+
 def test_early_stopping_goes_by_the_validation_rows(noisy):
     X, y = noisy
     model = HUGClassifier(**SMALL, early_stopping=True, n_iter_no_change=2).fit(X, y)
