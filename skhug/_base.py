@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from skhug._configured import Configured, explained, plain, read_state
+from skhug._data.expansion import expansion_of
 from skhug._data.folds import stream_folds
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
@@ -161,12 +162,17 @@ class _BaseHUG(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or images
-            Finite numbers. Tensors are taken from any device, in half precision as float32. In
-            a data frame a column of vectors of one length counts as so many columns; text,
-            categories and times are refused by the column's name. Memory maps and other arrays
-            that load when indexed (HDF5, Zarr) of more than 256 MiB, and any
+            Numbers. Tensors are taken from any device, in half precision as float32. In a data
+            frame (pandas, polars, arrow) columns of text and of categories are taken by their
+            dtype: a level is known by its name, the 255 most frequent of a column have a place of
+            their own, and one that is rarer or new counts as missing. A column of vectors of one
+            length counts as so many columns; times are refused by the column's name. NaN and the
+            libraries' other gaps count as missing in flat rows: at the centre of the column, and
+            said by a column more where training rows had gaps. Memory maps and other arrays that
+            load when indexed (HDF5, Zarr) of more than 256 MiB, and any
             ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
-            never loaded as a whole.
+            never loaded as a whole; there and in images a gap is an error, and so is what is
+            infinite everywhere.
         y : array-like of shape (n_samples,), optional
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
@@ -189,14 +195,15 @@ class _BaseHUG(
             If the data cannot be trained on; nothing of an earlier fit is lost then.
         """
         with input_attributes_kept_on_error(self):
-            X, y, weight = check_training_data(self, X, y, sample_weight, reset=True)
+            levels = "fitted" if self.warm_start and hasattr(self, "module_") else "found"
+            X, y, weight = check_training_data(self, X, y, sample_weight, reset=True, levels=levels)
             classes, codes = np.unique(y, return_inverse=True)
             if len(classes) < 2:
                 (only,) = classes.tolist()
                 raise ValueError(
                     f"y has 1 class ({only!r}): HUG separates classes, pass at least 2."
                 )
-            rows = Rows(X, codes, weight).weighted()
+            rows = self._rows(X, codes, weight)
             task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
             earlier = self._earlier() if self.warm_start else None
             fitted = self._fit_task(task, earlier)
@@ -218,6 +225,8 @@ class _BaseHUG(
         X : array-like of shape (n_samples, n_features)
             Rows. The statistics that inputs are standardised by are those of all calls so far,
             where every row counts alike; after ``fit`` they move from its own with the new rows.
+            What levels there are, of categories all that the dtype declares, and which columns
+            have gaps, is settled by the first call.
         y : array-like of shape (n_samples,)
             Labels; the rows of a class may arrive in any call.
         classes : array-like of shape (n_classes,), optional
@@ -236,12 +245,20 @@ class _BaseHUG(
         """
         earlier = self._earlier()
         with input_attributes_kept_on_error(self):
-            X, y, weight = check_training_data(self, X, y, sample_weight, reset=earlier is None)
+            new = earlier is None
+            X, y, weight = check_training_data(
+                self, X, y, sample_weight, reset=new, levels="declared" if new else "fitted"
+            )
             classes = self._check_classes(y, classes)
-            rows = Rows(X, encode_labels(y, classes), weight).weighted()
+            rows = self._rows(X, encode_labels(y, classes), weight)
             fitted = self._fit_one_epoch(Task(rows, None, classes), earlier)
         self.__dict__.update(fitted)
         return self
+
+    def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray) -> Rows:
+        """Return the rows that count, and what makes numbers of their levels and gaps."""
+        rows = Rows(X, codes, weight).weighted()
+        return rows._replace(expand=expansion_of(rows.X, getattr(self, "categories_", None)))
 
     def _earlier(self) -> Earlier | None:
         """Return what a fit goes on from, None before the first."""
@@ -455,6 +472,7 @@ class _BaseHUG(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

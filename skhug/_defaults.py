@@ -134,11 +134,11 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = _with_members(expand_encoder(e.encoder, rows.X.shape[1:]), e._members)
+    encoder = _with_members(expand_encoder(e.encoder, rows.sample_shape), e._members)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
-    shape = _prepared_shape(fitted, encoder, rows.X.shape[1:])
+    shape = _prepared_shape(fitted, encoder, rows)
     members = _members(encoder, fitted, shape)
     batch_size = sampler.batch_size if sampler else _batch_size(e.batch_size, len(rows.y), members)
     n_batches = len(batch_bounds(len(sampler) if sampler else len(rows.y), batch_size))
@@ -271,15 +271,13 @@ def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
     return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
 
 
-def _prepared_shape(
-    fitted: SphereEncoder | None, encoder: Any, row_shape: tuple[int, ...]
-) -> tuple[int, ...]:
+def _prepared_shape(fitted: SphereEncoder | None, encoder: Any, rows: Rows) -> tuple[int, ...]:
     """Return the shape of a row as the encoder's body takes it."""
     if fitted is not None:
         return fitted.prepared_shape
     image_shape = encoder.image_shape if isinstance(encoder, Encoder) else None
-    layout = Layout.of_rows(row_shape, image_shape)
-    return layout.channels_first if layout else row_shape
+    layout = Layout.of_rows(rows.X.shape[1:], image_shape)
+    return layout.channels_first if layout else rows.sample_shape
 
 
 def _weight_decay(estimator: Any, shape: tuple[int, ...]) -> float | None:

@@ -194,6 +194,9 @@ default="optimal"
         Epochs trained.
     loss_ : float
         Mean loss of the last epoch.
+    categories_ : list or None
+        Of a data frame with text or categories: for each column its levels, sorted, as an array of
+        objects, or None where it holds numbers. None where all columns do.
     input_shape_ : tuple of int
         Shape of a sample in fit, ``X.shape[1:]``.
     input_dtype_ : str

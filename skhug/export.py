@@ -24,6 +24,7 @@ from skhug._saving.onnx import (
     OPSET,
     ServedClassifier,
     ServedEmbedder,
+    check_numbers_alone,
     check_opset,
     onnx_graph,
     onnx_labels,
@@ -255,6 +256,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     estimator = operator.raw_operator
     opset = check_opset(container.target_opset)
     options = _asked(estimator, container)
+    check_numbers_alone(estimator)
     served = estimator._served()
     dtype, source = _rows(scope, operator, container)
     prefix = scope.get_unique_operator_name("Skhug") + "_"

@@ -1,4 +1,4 @@
-"""Tensors, and the columns of data frames, as arrays of numbers; what is no number is named."""
+"""Tensors, and the columns of data frames, as arrays; what can be none is refused by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skhug._data.tables import LEVEL_DTYPES, Levels, Table, as_levels, as_numbers, is_gap
+
 __all__ = ["as_array", "numeric_rows"]
 
 # What a data frame that has not read its rows yet is read by, of whichever library it is.
@@ -21,11 +23,10 @@ _TIMES = re.compile(r"date|time|duration|period", re.I)
 _RECORDS = re.compile("struct", re.I)
 _HALF = (torch.bfloat16, torch.float16)
 
-_ENCODE = (
-    "encode it in front, for instance with make_column_transformer((OneHotEncoder("
-    "handle_unknown='ignore'), [{name!r}]), remainder='passthrough') in a Pipeline, or leave it out"
+_COUNT = (
+    "turn it into numbers, such as days since a date or the hour of the day, leave it out, or let "
+    "skrub.tabular_pipeline(HUGClassifier()) do so"
 )
-_COUNT = "turn it into numbers, such as days since a date or the hour of the day, or leave it out"
 _STACK = "pad or cut all to one length, or leave it out"
 _UNPACK = "take the numbers out of it into columns of their own, or leave it out"
 
@@ -56,14 +57,15 @@ def numeric_rows(X: Any) -> Any:
 
     Tensors become arrays. A column whose values are vectors of one length becomes as many
     columns, ``name_0``, ``name_1``...; a Series, an array or a list of vectors becomes
-    two-dimensional.
+    two-dimensional. A data frame with text, categories, or objects with gaps becomes a
+    :class:`~skhug._data.tables.Table`.
 
     Raises
     ------
     TypeError
         If X is a data frame that has not read its rows, or can be read but once.
     ValueError
-        If a column holds text, times, vectors of several lengths or other things, by name.
+        If a column holds times, vectors of several lengths or other things, by name.
     """
     if isinstance(X, Tensor):
         return as_array(X)
@@ -78,7 +80,10 @@ def numeric_rows(X: Any) -> Any:
         return _of_frame(X)
     if _NUMBERS.match(str(X.dtype)) or not hasattr(X, "to_numpy"):
         return X
-    return _numbers(getattr(X, "name", None), X)
+    values = _values(getattr(X, "name", None), X)
+    if isinstance(values, Levels):
+        raise ValueError("X is one column of categories: pass a data frame, X.to_frame().")
+    return values
 
 
 def _refuse_times(dtype: np.dtype, label: str) -> None:
@@ -118,10 +123,16 @@ def _of_frame(X: Any) -> Any:
                     f"X is a {type(X).__name__}, which has not read its rows yet: pass "
                     f"X.{method}()."
                 )
-    parts = {i: _numbers(*column) for i, *column in _columns(X)}
-    if not any(part.ndim > 1 for part in parts.values()):
+    parts = {i: _values(*column) for i, *column in _columns(X)}
+    if not parts:
         return X
-    return _laid_out(X, parts)
+    names = _names(X)
+    if len(names) == 1 and not isinstance(parts[0], Levels) and parts[0].ndim > 2:
+        return parts[0]  # images, one per row
+    columns = _all_columns(X)
+    blocks = [parts[i] if i in parts else as_numbers(column) for i, column in enumerate(columns)]
+    wide, blocks = _laid_out(names, blocks)
+    return Table(_header(X, wide), wide, blocks)
 
 
 def _columns(X: Any) -> Iterator[tuple[int, Any, Any]]:
@@ -151,46 +162,56 @@ def _names(X: Any) -> list:
     return list(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
-def _numbers(name: Any, column: Any) -> np.ndarray:
-    """Return a column's numbers, or its vectors as (n, length); refuse anything else."""
+def _values(name: Any, column: Any) -> np.ndarray | Levels:
+    """Return a column's numbers, its levels, or its vectors as (n, length); refuse all else."""
     kind = str(getattr(column, "dtype", getattr(column, "type", "")))
     label = "X" if name is None else f"Column {name!r} of X"
     for pattern, what, cure in ((_TIMES, "times", _COUNT), (_RECORDS, "records", _UNPACK)):
         if pattern.match(kind):
             raise ValueError(f"{label} holds {what} ({kind}): {cure}.")
+    if LEVEL_DTYPES.match(kind):
+        return as_levels(column)
     values = np.asarray(column.to_numpy())
-    if values.ndim > 1 or _is_vector(next((v for v in values if v is not None), None)):
+    first = next((value for value in values if not is_gap(value)), None)
+    if values.ndim > 1 or _is_vector(first):
         return _stacked(values, label)
-    try:
-        values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{label} {_what_else(name, values)}.") from None
-    return values
+    if isinstance(first, str):
+        return _text(label, values)
+    return _objects(label, values)
 
 
-def _what_else(name: Any, values: np.ndarray) -> str:
-    """Say what values hold that are not all numbers, and the cure."""
-    found = next(value for value in values if not _is_number(value))
-    if isinstance(found, (str, bytes)):
-        cure = "encode it in front" if name is None else _ENCODE.format(name=name)
-        return f"holds text, such as {found[:40]!r}: {cure}"
-    cure = _COUNT if _TIMES.match(type(found).__name__) else _UNPACK
-    return f"holds values of type {type(found).__name__}, which are no numbers: {cure}"
+def _text(label: str, values: np.ndarray) -> Levels:
+    other = next((value for value in values if not (isinstance(value, str) or is_gap(value))), None)
+    if other is None:
+        return as_levels(values)
+    text = next(value for value in values if isinstance(value, str))
+    raise ValueError(_two_kinds(label, text, other))
+
+
+def _two_kinds(label: str, text: str, other: Any) -> str:
+    return (
+        f"{label} holds text, such as {text[:40]!r}, and values of type {type(other).__name__}, "
+        f"such as {other!r}: make all of it text by astype(str), or numbers by "
+        'pandas.to_numeric(..., errors="coerce").'
+    )
+
+
+def _objects(label: str, values: np.ndarray) -> np.ndarray:
+    """Return objects as numbers; refuse those that are none."""
+    for value in values:
+        if is_gap(value) or isinstance(value, Number):
+            continue
+        if isinstance(value, str):
+            number = next(v for v in values if isinstance(v, Number))
+            raise ValueError(_two_kinds(label, value, number))
+        kind = type(value).__name__
+        cure = _COUNT if _TIMES.match(kind) else _UNPACK
+        raise ValueError(f"{label} holds values of type {kind}, which are no numbers: {cure}.")
+    return as_numbers(values)
 
 
 def _is_vector(value: Any) -> bool:
     return isinstance(value, (list, tuple, np.ndarray, Tensor)) and np.ndim(value) > 0
-
-
-def _is_number(value: Any) -> bool:
-    """Whether scikit-learn would take it for one; it takes None and text of digits, too."""
-    if isinstance(value, Number) or value is None:
-        return True
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _stacked(rows: Any, label: str) -> np.ndarray:
@@ -213,35 +234,38 @@ def _wide_names(names: list[str], blocks: list[np.ndarray]) -> list[str]:
     while True:
         wide = []
         for name, block in zip(names, blocks, strict=True):
-            columns = range(block.shape[1]) if block.ndim > 1 else ()
+            wide_block = not isinstance(block, Levels) and block.ndim > 1
+            columns = range(block.shape[1]) if wide_block else ()
             wide += [f"{name}{between}{j}" for j in columns] or [name]
         if len(set(wide)) == len(wide):
             return wide
         between += "_"
 
 
-def _laid_out(X: Any, parts: dict[int, np.ndarray]) -> Any:
-    """Return a data frame's numbers with these columns in place of its own, with names if it can.
-
-    The names let scikit-learn see later that columns come in another order.
-    """
-    names = _names(X)
-    if len(names) == 1 and parts[0].ndim > 2:
-        return parts[0]  # images, one per row
-    blocks = []
-    columns = _all_columns(X)
-    for i, name in enumerate(names):
-        block = parts[i] if i in parts else np.asarray(columns[i])
-        if block.ndim > 2:
+def _laid_out(names: list, blocks: list) -> tuple[list, list]:
+    """Return names and columns with every vector in columns of its own."""
+    for name, block in zip(names, blocks, strict=True):
+        if not isinstance(block, Levels) and block.ndim > 2:
             raise ValueError(
                 f"Column {name!r} of X holds arrays of shape {block.shape[1:]} beside other "
                 "columns: pass images alone, or flatten them."
             )
-        blocks.append(block)
-    values = np.column_stack(blocks)
+    columns = []
+    for block in blocks:
+        columns += [block] if isinstance(block, Levels) or block.ndim == 1 else list(block.T)
+    return _wide_names(names, blocks), columns
+
+
+def _header(X: Any, names: list) -> Any:
+    """Return what scikit-learn reads the names of the columns from, and how many they are.
+
+    The names let it see later that columns come in another order.
+    """
+    if names == _names(X):
+        return X
+    values = np.zeros((1, len(names)))
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return values
-    wide = _wide_names(names, blocks)
     if hasattr(X, "iloc"):
-        return type(X)(values, columns=wide)
-    return type(X)(values, schema=wide) if hasattr(X, "get_columns") else values
+        return type(X)(values, columns=names)
+    return type(X)(values, schema=names) if hasattr(X, "get_columns") else values

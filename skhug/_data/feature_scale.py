@@ -29,7 +29,7 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
     rarely lit as it is, where a standard deviation would blow it up. With heavy tails it is 3
     robust standard deviations, from the quartiles of the values other than the median (which
     for a count or a pixel is mostly 0). The centre is the mean, kept within a scale of the
-    median.
+    median. NaN is no value, and does not count.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ def _combine(
     dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return centre and scale of features of which this is known, values of this dtype."""
+    mean = np.where(np.isnan(mean), 0, mean)  # of a feature without a value
     half_range = high / 2 - low / 2
     scale = np.where(spread > 0, np.minimum(_SPREAD * spread, half_range), half_range)
     # What differs by rounding only is constant.
@@ -112,9 +113,14 @@ class FeatureSummary(NamedTuple):
             n_rows,
             np.minimum(self.low, newer.low),
             np.maximum(self.high, newer.high),
-            self.mean * (self.n_rows / n_rows) + newer.mean * (newer.n_rows / n_rows),
+            self._joined_mean(newer, n_rows),
             self._joined(newer, np.random.default_rng(seed)),
         )
+
+    def _joined_mean(self, newer: FeatureSummary, n_rows: int) -> np.ndarray:
+        mean = self.mean * (self.n_rows / n_rows) + newer.mean * (newer.n_rows / n_rows)
+        known = np.where(np.isnan(self.mean), newer.mean, self.mean)  # where one has no value
+        return np.where(np.isnan(mean), known, mean)
 
     def _joined(self, newer: FeatureSummary, rng: np.random.Generator) -> np.ndarray:
         kept, arrived = self.values, newer.values
@@ -139,12 +145,20 @@ def _most_kept(n_features: int) -> int:
 def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smallest, largest and mean value of each feature, in one pass of blocks."""
     share = weight / weight.sum()
-    low, high, mean = np.inf, -np.inf, 0.0
+    low, high, mean, missing = np.inf, -np.inf, 0.0, 0.0
     for start in range(0, len(X), _ROWS):
-        block = X[start : start + _ROWS]
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        block, part = X[start : start + _ROWS], share[start : start + _ROWS]
+        lowest, highest = block.min(axis=0), block.max(axis=0)
+        if np.isnan(lowest).any():
+            gaps = np.isnan(block)
+            lowest, highest = np.fmin.reduce(block), np.fmax.reduce(block)
+            block, missing = np.where(gaps, 0, block), missing + part @ gaps
+        low, high = np.fmin(low, lowest), np.fmax(high, highest)
         # In C order, so that the order of the sums does not depend on X's.
-        mean = mean + share[start : start + _ROWS] @ block.astype(np.float64, order="C")
+        mean = mean + part @ block.astype(np.float64, order="C")
+    if np.any(missing):
+        nothing = np.full(len(mean), np.nan)
+        mean = np.divide(mean, 1 - missing, out=nothing, where=np.isfinite(low))
     return low.astype(np.float64), high.astype(np.float64), mean
 
 
@@ -162,16 +176,16 @@ def _median_and_spread(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, n
 
 def _quartiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Median of each row, and the quartiles of its values other than the median."""
-    values = np.sort(values, axis=1)
-    n = values.shape[1]
-    median = values[:, (n - 1) // 2, None]
+    values = np.sort(values, axis=1)  # NaN last
+    n = values.shape[1] - np.isnan(values).sum(axis=1)
+    median = np.take_along_axis(values, np.maximum(n - 1, 0)[:, None] // 2, axis=1)
     first, last = (values < median).sum(axis=1), (values <= median).sum(axis=1)
     others = n - (last - first)
 
     def quantile(q: float) -> np.ndarray:
         rank = np.maximum(np.ceil(q * others).astype(int) - 1, 0)
         rank += np.where(rank >= first, last - first, 0)  # step over the median's run
-        rank = np.minimum(rank, n - 1)
+        rank = np.minimum(rank, np.maximum(n - 1, 0))
         return np.take_along_axis(values, rank[:, None], axis=1)[:, 0].astype(np.float64)
 
     return quantile(0.25), median[:, 0], quantile(0.75)
@@ -183,6 +197,7 @@ def _weighted_quartiles(
     """The same where a value counts as often as its weight says."""
     order = values.argsort(axis=1)
     values, weight = np.take_along_axis(values, order, axis=1), weight[order]
+    weight = np.where(np.isnan(values), 0, weight)
 
     def quantile(weight: np.ndarray, q: float) -> np.ndarray:
         cumulative = weight.cumsum(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -59,7 +58,7 @@ def assign_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray | N
 
 def _keys(X: np.ndarray | Source, prepared: Prepared) -> np.ndarray:
     """Return a number for each row, a weighted sum of its values: equal rows have equal ones."""
-    width = math.prod(X.shape[1:])
+    width = np.asarray(prepared(X[:1])).size
     weight = np.random.default_rng(0).uniform(0.5, 1, width) / width  # no sum overflows
     step = max(1, _BLOCK_NUMBERS // width)
     # Row by row, as a product with a matrix is not: there rounding hangs on the row's place.
@@ -90,7 +89,7 @@ def stream_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
     Inside a call rows that are repeated are dealt out one by one. What prepares rows moves with
     them, and is not asked.
     """
-    keys = _keys(rows.X, lambda block: block) + 0.0
+    keys = _keys(rows.X, np.nan_to_num) + 0.0
     order = np.argsort(keys, kind="stable")
     new = np.r_[True, keys[order][1:] != keys[order][:-1]]
     place = np.arange(len(keys))

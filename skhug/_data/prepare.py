@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skhug._data.expansion import Expand, ExpandedRows
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
 
 __all__ = [
     "Cast",
+    "Fill",
     "NormalizeImages",
     "Prepare",
     "Standardize",
@@ -41,6 +43,8 @@ class Prepare(nn.Module):
     per_batch = False
     # Rows to embed at once.
     block_rows = 2048
+    # Whether NaN counts as a gap.
+    takes_gaps = False
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -78,19 +82,62 @@ class Cast(Prepare):
         return X.to(self.dtype)
 
 
+class Fill(Prepare):
+    """Input of a module that normalises for itself, levels and gaps as numbers.
+
+    Parameters
+    ----------
+    value : Tensor of shape (width,)
+        What fills a gap in each column of expanded rows.
+    dtype : torch.dtype
+        Of the computation.
+    columns : dict of Tensor
+        For :class:`~skhug._data.expansion.Expand`.
+    """
+
+    takes_gaps = True
+
+    def __init__(self, value: Tensor, dtype: torch.dtype, columns: dict[str, Tensor]) -> None:
+        super().__init__(dtype)
+        self.register_buffer("value", value)
+        self.expand = Expand(**columns)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        return {"value": self.value, "columns": self.expand.arguments()}
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a prepared row."""
+        return (self.expand.width,)
+
+    def normalize(self, X: Tensor) -> Tensor:
+        """Return expanded rows without gaps in the dtype of the computation."""
+        X = self.expand(X)
+        return torch.where(X.isnan(), self.value.to(X), X).to(self.dtype)
+
+
 class Standardize(Prepare):
-    """Centres and scales features, then squeezes what is far out.
+    """Centres and scales features, puts gaps at the centre, then squeezes what is far out.
 
     ``z = (x - centre) * inverse_scale``, then ``z / sqrt(1 + (z / limit)^2)``, which leaves small
     z alone and keeps every value within ``limit`` (the smooth clipping of RealMLP, Holzmueller
     et al. 2024). The statistics are float64 buffers, so that differences are taken before
-    precision is lost.
+    precision is lost. With ``columns`` rows are expanded first, see
+    :class:`~skhug._data.expansion.Expand`.
     """
 
     limit = 3.0
+    takes_gaps = True
 
-    def __init__(self, centre: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        centre: Tensor,
+        inverse_scale: Tensor,
+        dtype: torch.dtype,
+        columns: dict[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(dtype)
+        self.expand = Expand(**columns) if columns else None
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_scale", inverse_scale)
         # Statistics of features of a scale like 1e50 are none in float32.
@@ -104,16 +151,26 @@ class Standardize(Prepare):
 
     def arguments(self) -> dict[str, Any]:
         """Return what the constructor takes beside the dtype."""
-        return {"centre": self.centre, "inverse_scale": self.inverse_scale}
+        arguments = {"centre": self.centre, "inverse_scale": self.inverse_scale}
+        return (
+            arguments if self.expand is None else arguments | {"columns": self.expand.arguments()}
+        )
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a prepared row."""
+        return input_shape if self.expand is None else (self.expand.width,)
 
     def normalize(self, X: Tensor) -> Tensor:
         """Return standardised features in the dtype of the computation, finite for any input."""
         centre, inverse_scale = self.centre, self.inverse_scale
+        if self.expand is not None:
+            X = self.expand(X)
         if X.dtype == torch.uint8:
             X = X.float()
         if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
-        z = (X - centre).mul_(inverse_scale).to(self.dtype).clamp_(-_FAR, _FAR)
+        z = (X - centre).mul_(inverse_scale).to(self.dtype)
+        z = z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR).clamp_(-_FAR, _FAR)
         return z * torch.addcmul(z.new_ones(()), z, z, value=self.limit**-2).rsqrt_()
 
 
@@ -200,15 +257,26 @@ def may_overrun_memory(body: nn.Module) -> bool:
 
 
 def prepare_rows(
-    X: np.ndarray, weight: np.ndarray, standardize: Any, device: torch.device, dtype: torch.dtype
+    X: np.ndarray,
+    weight: np.ndarray,
+    standardize: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    expand: Expand | None = None,
 ) -> Prepare:
     """Return what prepares flat rows, with statistics of these; ``standardize`` as in Encoder."""
-    if standardize is False:
+    columns = None if expand is None else expand.arguments()
+    if standardize is False and columns is None:
         prepare = Cast(dtype)
-    elif standardize is True:
+    elif standardize in (False, True):
         exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(X, weight))
-        prepare = Standardize(centre, torch.where(scale > 0, 1 / scale, 0), dtype)
+        rows = X if expand is None else ExpandedRows(X, expand)
+        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(rows, weight))
+        if standardize:
+            inverse = torch.where(scale > 0, 1 / scale, 0)
+            prepare = Standardize(centre, inverse, dtype, columns).to(device)
+        else:
+            prepare = Fill(centre, dtype, columns).to(device)
     else:
         raise ValueError(
             f"standardize={standardize!r} is per channel of images, and X has flat rows: pass "

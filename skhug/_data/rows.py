@@ -6,21 +6,31 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skhug._data.expansion import Expand
 from skhug._data.sources import Source, take
 
 __all__ = ["Rows", "Task", "split_rows"]
 
 
 class Rows(NamedTuple):
-    """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
+    """Validated rows: features (n, ...), class indices (n,), weights (n,).
+
+    ``expand`` makes more columns of levels and gaps, where there are any.
+    """
 
     X: np.ndarray | Source
     y: np.ndarray
     weight: np.ndarray
+    expand: Expand | None = None
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of a row as an encoder takes it."""
+        return tuple(self.X.shape[1:]) if self.expand is None else (self.expand.width,)
 
     def take(self, index: np.ndarray) -> Rows:
         """Return some rows; many are not copied, but looked up when they are read."""
-        return Rows(take(self.X, index), self.y[index], self.weight[index])
+        return Rows(take(self.X, index), self.y[index], self.weight[index], self.expand)
 
     def weighted(self) -> Rows:
         """Return the rows that have a weight above zero."""

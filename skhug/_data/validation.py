@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from skhug._data.columns import as_array
+from skhug._data.expansion import refuse_gaps
 from skhug._data.sources import Source, open_rows
+from skhug._data.tables import Table, table_of
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
 from skhug._sklearn import (
@@ -34,7 +36,19 @@ __all__ = [
 ]
 
 # Kept as they come, uint8 since images are large; all else becomes the first of them.
-_KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True}
+_KEPT = {
+    "dtype": (np.float64, np.float32, np.uint8),
+    "allow_nd": True,
+    "ensure_all_finite": "allow-nan",
+}
+# What a fit reads of X beside its values, which a fit that fails must not leave behind.
+_INPUT_ATTRIBUTES = (
+    "n_features_in_",
+    "feature_names_in_",
+    "input_shape_",
+    "input_dtype_",
+    "categories_",
+)
 
 
 def check_parameters(estimator: Any, constraints: dict[str, list[Any]]) -> None:
@@ -66,7 +80,7 @@ def _is_allowed(parameter: str, constraints: list[Any], value: Any) -> bool:
 
 
 def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
-    """Return rows or images as a finite array, checked against those seen in fit.
+    """Return rows or images as an array, checked against those seen in fit; NaN is a gap.
 
     Of what is read in blocks the values are checked when they are read.
     """
@@ -75,7 +89,36 @@ def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
     if isinstance(X, Source):
         validate_data(estimator, X[:1], reset=False, **_KEPT)
         return X
-    return validate_data(estimator, X, reset=False, **_KEPT)
+    X = _check_values(estimator, X, reset=False)
+    if not estimator.module_.prepare.takes_gaps:
+        refuse_gaps(X)
+    return X
+
+
+def _check_values(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+    """Return what lies in memory as an array, the levels of categories as codes."""
+    categories = getattr(estimator, "categories_", None)
+    if categories is not None and not isinstance(X, Table):
+        X = table_of(X)
+    if not isinstance(X, Table):
+        with _cure_of_text():
+            return validate_data(estimator, X, reset=reset, **_KEPT)
+    validate_data(estimator, X.header, reset=reset, skip_check_array=True)
+    return check_array(X.coded(categories), estimator=estimator, input_name="X", **_KEPT)
+
+
+@contextmanager
+def _cure_of_text() -> Iterator[None]:
+    """Say what to do about text in an array, which has no columns of several kinds."""
+    try:
+        yield
+    except ValueError as error:
+        if "could not convert string to float" not in str(error):
+            raise
+        raise ValueError(
+            f"{error}. In a data frame columns of text count as categories: pass "
+            "pandas.DataFrame(X).convert_dtypes(), or encode them in front."
+        ) from None
 
 
 def _check_sample_shape(estimator: Any, X: Any) -> None:
@@ -90,9 +133,21 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 
 
 def check_training_data(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool, levels: str = "fitted"
 ) -> tuple[np.ndarray | Source, np.ndarray, np.ndarray]:
     """Return X, y and weights of all rows, those of weight zero too: their labels are classes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its attributes of the input are checked, or set with ``reset``.
+    X, y, sample_weight : array-like
+        As they were passed to it.
+    reset : bool
+        Whether X is the first that it sees.
+    levels : {"found", "declared", "fitted"}
+        Which levels of categories there are from now on: those in X, those that the columns'
+        dtypes name too, or those of the fitted model.
 
     Raises
     ------
@@ -106,7 +161,12 @@ def check_training_data(
     if isinstance(X, Source):
         y = _check_source(estimator, X, y, reset=reset)
     else:
-        X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
+        if levels != "fitted":
+            is_table = isinstance(X, Table)
+            estimator.categories_ = (
+                X.categories(declared=levels == "declared") if is_table else None
+            )
+        X, y = _check_pair(estimator, X, y, reset=reset)
     if reset:
         estimator.input_shape_ = X.shape[1:]
         estimator.input_dtype_ = X.dtype.name
@@ -121,6 +181,18 @@ def check_training_data(
     if not weight.any():
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")
     return X, y, weight
+
+
+def _check_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Check rows in memory and their labels against one another; images have no gaps."""
+    if y is None:  # scikit-learn says what is missing
+        validate_data(estimator, X, y, reset=reset, **_KEPT)
+    X = _check_values(estimator, X, reset=reset)
+    if X.ndim > 2:
+        refuse_gaps(X)
+    y = check_y(y, estimator=estimator)
+    check_consistent_length(X, y)
+    return X, y
 
 
 def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarray:
@@ -188,7 +260,7 @@ def input_attributes_kept_on_error(estimator: Any) -> Iterator[None]:
     Validation stores the new data's names and shape before training; a fit that fails then
     must not leave them beside the old weights.
     """
-    names = ("n_features_in_", "feature_names_in_", "input_shape_", "input_dtype_")
+    names = _INPUT_ATTRIBUTES
     before = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
     try:
         yield

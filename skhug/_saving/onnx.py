@@ -161,6 +161,27 @@ def check_opset(target: Any) -> int:
     return opset
 
 
+def check_numbers_alone(estimator: Any) -> None:
+    """Refuse a model whose rows hold categories: its graph takes one array of numbers.
+
+    Raises
+    ------
+    ValueError
+        With the columns, and the pipeline that can be exported.
+    """
+    categories = getattr(estimator, "categories_", None)
+    if categories is None:
+        return
+    names = getattr(estimator, "feature_names_in_", range(len(categories)))
+    held = [name for name, levels in zip(names, categories, strict=True) if levels is not None]
+    raise ValueError(
+        f"Columns {held[:10]} hold categories, and a graph's input is one array of numbers: encode "
+        "them in front, make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="
+        f"'ignore'), [...]), remainder='passthrough'), {type(estimator).__name__}()), and export "
+        "this by skhug.export.pipeline_to_onnx."
+    )
+
+
 def onnx_graph(served: ServedEmbedder, dtype: Any, opset: int = OPSET) -> Any:
     r"""Return the ``onnx.ModelProto`` of a served model.
 
@@ -250,10 +271,13 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     """Return rows about the centre of those in fit, as far as the model knows it."""
     normal = np.random.default_rng(0).standard_normal((_DRAWN_ROWS, *served.input_shape))
     known = {name: np.asarray(v, "f8") for name, v in served.prepare.named_buffers()}
-    if "centre" in known:
-        live = known["inverse_scale"] != 0
-        normal *= np.where(live, 1 / np.where(live, known["inverse_scale"], 1), 0)
-        normal += known["centre"]
+    if "centre" in known:  # of the numbers, and then of the columns that say where gaps are
+        centre, inverse = (known[name][: normal.shape[1]] for name in ("centre", "inverse_scale"))
+        live = inverse != 0
+        normal *= np.where(live, 1 / np.where(live, inverse, 1), 0)
+        normal += centre
+        gappy = known.get("expand.gaps", np.zeros(0)).astype(int)
+        normal[::7, gappy] = np.nan
     elif "mean" in known:
         live = known["inverse_std"][known["inverse_std"] != 0]
         normal = known["mean"].mean() + (normal / live.mean() if live.size else 0 * normal)
@@ -290,8 +314,8 @@ class OnnxMixin:
         TypeError
             If the labels are of a kind that ONNX does not have.
         ValueError
-            If a module of your own does what ONNX cannot express, or the graph computes something
-            else than the estimator. What was at the path stays.
+            If a module of your own does what ONNX cannot express, columns hold categories, or the
+            graph computes something else than the estimator. What was at the path stays.
 
         See Also
         --------
@@ -316,6 +340,7 @@ class OnnxMixin:
         ... )  # doctest: +SKIP
         """
         check_is_fitted(self)
+        check_numbers_alone(self)
         served = self._served()
         # Models of files that an earlier version wrote do not know.
         dtype = dtype or getattr(self, "input_dtype_", self.proxies_.dtype)

@@ -101,13 +101,15 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     """
     encoder, width, device = settings.encoder, settings.n_components, settings.device
     spec = encoder if isinstance(encoder, Encoder) else None
-    shape = rows.X.shape[1:]
-    layout = Layout.of_rows(shape, spec.image_shape if spec else None)
+    shape = rows.sample_shape
+    layout = Layout.of_rows(rows.X.shape[1:], spec.image_shape if spec else None)
     standardize = spec.standardize if spec else False
     taken = layout.channels_first if layout else shape
     body = build_body(encoder, taken, width).to(device=device, dtype=settings.dtype)
     if layout is None:
-        prepare = prepare_rows(rows.X, rows.weight, standardize, device, settings.dtype)
+        prepare = prepare_rows(
+            rows.X, rows.weight, standardize, device, settings.dtype, rows.expand
+        )
     else:
         prepare = prepare_images(rows.X, rows.weight, layout, standardize, settings.dtype)
         prepare = prepare.to(device)
@@ -123,7 +125,7 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
         width = own
     rebuilt = clone(spec) if type(spec) in _REBUILT else None
     softness = checked_softness(spec, taken) if spec else 0.0
-    return SphereEncoder(prepare, body, shape, width, rebuilt, softness)
+    return SphereEncoder(prepare, body, rows.X.shape[1:], width, rebuilt, softness)
 
 
 def initial_proxies(

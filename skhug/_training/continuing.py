@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skhug._data.expansion import ExpandedRows
 from skhug._data.feature_scale import FeatureSummary, centre_and_scale
 from skhug._data.image_layout import ChannelSummary, channel_statistics
 from skhug._data.prepare import NormalizeImages, Prepare, Standardize
@@ -99,7 +100,7 @@ def summary_of(spec: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summ
         return None
     if isinstance(encoder.prepare, NormalizeImages):
         return ChannelSummary.of(rows.X, rows.weight, encoder.prepare.layout)
-    return FeatureSummary.of(rows.X, rows.weight, seed)
+    return FeatureSummary.of(_expanded(encoder.prepare, rows), rows.weight, seed)
 
 
 def running_summary(earlier: Earlier, spec: Any, rows: Rows, seed: int) -> Summary | None:
@@ -154,7 +155,12 @@ def _statistics_of(prepare: Prepare, rows: Rows) -> tuple[np.ndarray, np.ndarray
     """Return centre and scale of rows, of the kind that goes with what prepares them."""
     if isinstance(prepare, NormalizeImages):
         return channel_statistics(rows.X, rows.weight, prepare.layout)
-    return centre_and_scale(rows.X, rows.weight)
+    return centre_and_scale(_expanded(prepare, rows), rows.weight)
+
+
+def _expanded(prepare: Standardize, rows: Rows) -> Any:
+    """Return rows with the columns that statistics are of."""
+    return rows.X if prepare.expand is None else ExpandedRows(rows.X, prepare.expand)
 
 
 def _standardized_by(
@@ -175,7 +181,9 @@ def _standardized_by(
         mean, inverse = _where_varied(centre, scale, prepare.mean, prepare.inverse_std)
         return NormalizeImages(prepare.layout.shape, mean, inverse, prepare.dtype)
     kept = prepare.centre, prepare.inverse_scale
-    standardize = Standardize(*_where_varied(centre, scale, *kept), prepare.dtype)
+    arguments = prepare.arguments()
+    arguments["centre"], arguments["inverse_scale"] = _where_varied(centre, scale, *kept)
+    standardize = Standardize(**arguments, dtype=prepare.dtype)
     standardize.per_batch = dtype == np.uint8
     return standardize
 

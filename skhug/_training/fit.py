@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skhug._data.batches import Batches
+from skhug._data.expansion import refuse_gaps
 from skhug._data.folds import NO_FOLD, assign_folds
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
@@ -108,6 +109,9 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
     objective = build_objective(settings, task, earlier)
+    if not objective.encoder.prepare.takes_gaps:
+        for rows in filter(None, (task.rows, task.validation)):
+            refuse_gaps(rows.X)
     folds = _folds(plan, objective.encoder)
     batches = build_batches(settings, task, objective, folds)
     state = TrainingState.start(

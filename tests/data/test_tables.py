@@ -1,0 +1,415 @@
+"""Data frames as they come: categories by dtype, gaps, and what is said where neither will do."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from interruptions import Cut, cut_after, every_epoch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import skhug
+from skhug import HUGClassifier, HUGEmbedder
+from skhug.encoders import MLP, ConvNet
+
+X, y = load_iris(return_X_y=True)
+PLACES = np.array(["Rome", "Paris", "Oslo", "Bonn"])
+RNG = np.random.default_rng(0)
+PLACE = PLACES[(y + (RNG.random(150) < 0.2)) % 4]
+GAPS = RNG.random((150, 4)) < 0.2
+
+
+def quick(**parameters):
+    return HUGClassifier(random_state=0, **{"max_epochs": 3, **parameters})
+
+
+def frame(**columns):
+    return pd.DataFrame({"width": X[:, 1], "place": PLACE, **columns})
+
+
+def polars_frame(data):
+    return pytest.importorskip("polars").DataFrame(data)
+
+
+def arrow_table(data):
+    return pytest.importorskip("pyarrow").table(data)
+
+
+LIBRARIES = {"pandas": pd.DataFrame, "polars": polars_frame, "arrow": arrow_table}
+
+
+def kinds_of_places(library):
+    """Yield the same column of places, with gaps, in every dtype that a library has for it."""
+    places = [None if gap else str(place) for place, gap in zip(PLACE, GAPS[:, 0], strict=True)]
+    if library == "pandas":
+        yield from (pd.Series(places, dtype=dtype) for dtype in ("object", "string", "category"))
+        yield pd.Series(places).mask(GAPS[:, 0])  # NaN for None
+        pytest.importorskip("pyarrow")
+        yield pd.Series(places, dtype="string[pyarrow]")
+        yield pd.Series(places, dtype="string[pyarrow]").astype("category")
+    elif library == "polars":
+        polars = pytest.importorskip("polars")
+        for dtype in (polars.String, polars.Categorical, polars.Enum(PLACES.tolist())):
+            yield polars.Series(places, dtype=dtype)
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        yield pyarrow.array(places)
+        yield pyarrow.array(places).dictionary_encode()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_categories_of_any_dtype_are_one_column_a_level(library):
+    codes = np.array(
+        [
+            np.nan if gap else np.flatnonzero(np.sort(PLACES) == place)[0]
+            for place, gap in zip(PLACE, GAPS[:, 0], strict=True)
+        ]
+    )
+    wide = np.column_stack([X[:, 1], *(codes == i for i in range(4)), GAPS[:, 0]])
+    expected = quick().fit(wide, y).predict_proba(wide)
+    for places in kinds_of_places(library):
+        table = LIBRARIES[library]({"width": X[:, 1], "place": places})
+        model = quick().fit(table, y)
+        assert model.categories_[0] is None
+        assert model.categories_[1].tolist() == sorted(PLACES)
+        assert model.n_features_in_ == 2
+        assert model.feature_names_in_.tolist() == ["width", "place"]
+        assert np.array_equal(model.predict_proba(table), expected)
+
+
+NUMBERS_WITH_GAPS = {
+    "float": lambda v: pd.Series(v),
+    "float32": lambda v: pd.Series(v, dtype="float32"),
+    "Float64": lambda v: pd.Series(v).astype("Float64"),
+    "Int64": lambda v: pd.Series(v).round().astype("Int64"),
+    "object": lambda v: pd.Series([None if np.isnan(a) else float(a) for a in v], dtype=object),
+    "object of pd.NA": lambda v: pd.Series([pd.NA if np.isnan(a) else a for a in v], dtype=object),
+    "boolean": lambda v: (pd.Series(v) > 3).astype("boolean").mask(np.isnan(v)),
+    "arrow": lambda v: pd.Series(v, dtype="double[pyarrow]"),
+    "arrow integers": lambda v: pd.Series(v).round().astype("Int64").astype("int64[pyarrow]"),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS_WITH_GAPS)
+@pytest.mark.parametrize("library", ["pandas", "polars", "arrow"])
+def test_gaps_of_any_dtype_are_nan(library, kind):
+    if "arrow" in kind or library != "pandas":
+        pytest.importorskip("pyarrow")
+    column = NUMBERS_WITH_GAPS[kind](np.where(GAPS[:, 1], np.nan, X[:, 1]))
+    table = pd.DataFrame({"a": X[:, 0], "b": column})
+    plain = np.column_stack([X[:, 0], column.astype(object).where(~GAPS[:, 1], np.nan)]).astype(
+        float
+    )
+    if library == "polars":
+        table = pytest.importorskip("polars").from_pandas(table.convert_dtypes())
+    elif library == "arrow":
+        table = pytest.importorskip("pyarrow").Table.from_pandas(table.convert_dtypes())
+    probabilities = quick().fit(table, y).predict_proba(table)
+    assert np.allclose(probabilities, quick().fit(plain, y).predict_proba(plain), atol=1e-6)
+
+
+def test_a_gap_is_the_centre_and_a_column_that_says_so():
+    gappy = np.where(GAPS, np.nan, X)
+    model = quick().fit(gappy, y)
+    prepared = model.module_.prepare(torch.from_numpy(gappy)).numpy()
+    assert prepared.shape == (150, 8)
+    assert not prepared[:, :4][GAPS].any()
+    assert np.isfinite(prepared).all()
+    says = prepared[:, 4:]
+    assert (says[GAPS] > 0).all()
+    assert (says[~GAPS] < 0).all()
+    centre = model.module_.prepare.centre.numpy()
+    assert np.allclose(centre[:4], np.nanmean(gappy, axis=0))
+
+
+def test_columns_without_gaps_in_fit_take_them_later():
+    model = quick(max_epochs=20).fit(X, y)
+    assert model.module_.prepared_shape == (4,)
+    gappy = X.copy()
+    gappy[:, 3] = np.nan
+    at_centre = X.copy()
+    at_centre[:, 3] = model.module_.prepare.centre[3]
+    assert np.allclose(model.predict_proba(gappy), model.predict_proba(at_centre))
+
+
+def test_weights_count_in_the_statistics_of_columns_with_gaps():
+    gappy = np.where(GAPS, np.nan, X)
+    weight = RNG.integers(0, 3, 150)
+    weighted = quick(encoder=MLP(members=1), batch_size=1000).fit(gappy, y, sample_weight=weight)
+    repeated = quick(encoder=MLP(members=1), batch_size=1000).fit(
+        np.repeat(gappy, weight, axis=0), np.repeat(y, weight)
+    )
+    assert np.allclose(weighted.module_.prepare.centre, repeated.module_.prepare.centre)
+    assert np.allclose(weighted.predict_proba(gappy), repeated.predict_proba(gappy), atol=1e-6)
+
+
+def test_levels_are_known_by_name_and_not_by_code():
+    table = frame().astype({"place": "category"})
+    model = quick().fit(table, y)
+    other = pd.CategoricalDtype(["Oslo", "Nowhere", "Rome", "Paris", "Bonn"])
+    assert np.array_equal(
+        model.predict_proba(table), model.predict_proba(table.astype({"place": other}))
+    )
+    one = table.iloc[[3]]
+    assert np.allclose(model.predict_proba(one), model.predict_proba(table)[[3]])
+
+
+@pytest.mark.parametrize("gaps_in_fit", [False, True])
+def test_unknown_levels_count_as_missing(gaps_in_fit):
+    table = frame(place=pd.Series(PLACE).mask(GAPS[:, 0]) if gaps_in_fit else PLACE)
+    model = quick().fit(table, y)
+    unknown, missing = table.assign(place="Nowhere"), table.assign(place=None)
+    assert np.array_equal(model.predict_proba(unknown), model.predict_proba(missing))
+
+
+def test_levels_that_do_not_occur_are_none():
+    dtype = pd.CategoricalDtype([*PLACES, "Nowhere"])
+    model = quick().fit(frame().astype({"place": dtype}), y)
+    assert model.categories_[1].tolist() == sorted(PLACES)
+
+
+def test_numbers_and_times_may_be_levels_if_the_dtype_says_so():
+    for levels in (y + 7, y > 1, pd.interval_range(0, 3)[y], pd.date_range("2020", periods=3)[y]):
+        table = frame(kind=pd.Categorical(levels))
+        model = quick(max_epochs=20).fit(table, y)
+        assert len(model.categories_[2]) == len(np.unique(np.asarray(levels, dtype=str)))
+        assert model.score(table, y) > 0.9 or len(model.categories_[2]) == 2
+        assert np.array_equal(
+            pickle.loads(pickle.dumps(model)).predict(table), model.predict(table)
+        )
+
+
+def test_booleans_are_numbers():
+    model = quick().fit(frame(late=y > 1), y)
+    assert model.categories_[2] is None
+
+
+MANY = np.array([f"level {i}" for i in range(2000)])
+
+
+def test_of_many_levels_the_frequent_ones_are_kept():
+    rng = np.random.default_rng(0)
+    drawn = MANY[np.minimum(rng.geometric(0.004, 4000), 1999)]
+    target = rng.integers(0, 2, 4000)
+    model = quick(max_epochs=1).fit(pd.DataFrame({"k": drawn, "a": rng.normal(size=4000)}), target)
+    kept = model.categories_[0]
+    counts = pd.Series(drawn).value_counts()
+    assert len(kept) < len(counts)
+    assert counts[kept].min() >= counts.drop(kept).max()
+
+
+BAD_AT_PREDICT = {
+    "text for numbers": (lambda t: t.assign(width="wide"), "Column 'width' .*held numbers in fit"),
+    "numbers for text": (lambda t: t.assign(place=1.5), "Column 'place' .*in fit it held text"),
+    "array": (lambda t: t.to_numpy(), "data frame with categories"),
+    "missing": (lambda t: t.drop(columns="width"), "yet now missing:\n- width"),
+    "more": (lambda t: t.assign(b=1), "unseen at fit time:\n- b"),
+    "reordered": (lambda t: t[["place", "width"]], "same order"),
+    "infinite": (lambda t: t.assign(width=np.inf), "infinity"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_AT_PREDICT)
+def test_other_tables_than_in_fit_are_refused(kind):
+    change, message = BAD_AT_PREDICT[kind]
+    model = quick().fit(frame(), y)
+    before = model.predict_proba(frame())
+    with pytest.raises(ValueError, match=message):
+        model.predict(change(frame()))
+    assert np.array_equal(model.predict_proba(frame()), before)
+    with pytest.raises(ValueError, match="y has 1 class"):
+        model.fit(frame(place="x"), np.zeros(150))
+    assert np.array_equal(model.predict_proba(frame()), before)
+
+
+def test_text_in_an_array_is_told_to_come_in_a_frame():
+    with pytest.raises(ValueError, match=r"could not convert string.*pass pandas\.DataFrame"):
+        quick().fit(frame().to_numpy(), y)
+    with pytest.raises(ValueError, match=r"pass a data frame, X.to_frame\(\)"):
+        quick().fit(frame()["place"], y)
+
+
+@pytest.mark.parametrize("encoder", [MLP(standardize=False), None], ids=["not standardised", "own"])
+def test_encoders_that_normalise_for_themselves_get_levels_and_gaps_too(encoder):
+    encoder = encoder or (lambda shape, width: torch.nn.Linear(*shape, width))
+    table = frame(late=np.where(GAPS[:, 2], np.nan, X[:, 2]))
+    model = quick(encoder=encoder, max_epochs=20).fit(table, y)
+    assert model.module_.prepared_shape == (7,)
+    codes = np.array([np.flatnonzero(np.sort(PLACES) == place)[0] for place in PLACE])
+    late = np.where(GAPS[:, 2], np.nanmean(table["late"]), X[:, 2])
+    by_hand = np.column_stack([X[:, 1], late, *(codes == i for i in range(4)), GAPS[:, 2]])
+    prepared = model.module_.prepare(
+        torch.from_numpy(np.column_stack([X[:, 1], codes, table["late"]]))
+    )
+    assert np.allclose(prepared, by_hand)
+    assert np.isfinite(model.predict_proba(table)).all()
+    with pytest.raises(ValueError, match="images have no gaps"):
+        quick(encoder=encoder).fit(X, y, X_val=np.where(GAPS, np.nan, X), y_val=y)
+
+
+def test_images_and_rows_read_in_blocks_have_no_gaps(tmp_path):
+    gappy = np.where(GAPS, np.nan, X)
+    images = ConvNet(image_shape=(1, 2, 2))
+    with pytest.raises(ValueError, match="images have no gaps"):
+        quick(encoder=images).fit(gappy, y)
+    with pytest.raises(ValueError, match="images have no gaps"):
+        quick(encoder=images).fit(X, y).predict(gappy)
+    with pytest.raises(ValueError, match="contains NaN"):
+        quick().fit(gappy.reshape(150, 2, 2), y)
+    data = torch.utils.data.TensorDataset(torch.from_numpy(gappy), torch.from_numpy(y))
+    with pytest.raises(ValueError, match="NaN or infinity, first seen in row"):
+        quick().fit(data)
+
+
+def whole_table():
+    """Return a table with text, categories, flags, counts and gaps in all of them."""
+    return pd.DataFrame(
+        {
+            "length": np.where(GAPS[:, 0], np.nan, X[:, 0]),
+            "place": pd.Series(PLACE).mask(GAPS[:, 1]),
+            "kind": pd.Categorical(np.array(["u", "v", "w"])[y]).astype(object),
+            "flag": pd.array(X[:, 1] > 3, dtype="boolean"),
+            "count": pd.array((10 * X[:, 2]).astype(int), dtype="Int64"),
+        }
+    ).assign(kind=lambda t: t["kind"].mask(GAPS[:, 2]).astype("category"))
+
+
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_a_table_lives_through_all_that_happens_to_a_model(Estimator, tmp_path):
+    table = whole_table()
+    model = Estimator(max_epochs=3, random_state=0).fit(table, y)
+    embedded = model.transform(table)
+    assert np.array_equal(clone(model).fit(table, y).transform(table), embedded)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(table), embedded)
+    model.save(tmp_path / "model.skhug")
+    loaded = skhug.load(tmp_path / "model.skhug")
+    assert np.array_equal(loaded.transform(table), embedded)
+    assert [None if c is None else c.tolist() for c in loaded.categories_] == [
+        None if c is None else c.tolist() for c in model.categories_
+    ]
+    named = model.set_output(transform="pandas").transform(table)
+    assert list(named.columns) == list(model.get_feature_names_out())
+    model.set_params(warm_start=True).fit(table, y)
+    loaded.partial_fit(table, y)
+    assert np.isfinite(loaded.transform(table)).all()
+
+
+def test_a_table_in_searches_and_pipelines():
+    table = whole_table()
+    search = GridSearchCV(quick(), {"learning_rate": [1e-3, 3e-3]}, cv=2).fit(table, y)
+    assert search.predict(table).shape == (150,)
+    assert np.isfinite(cross_val_score(quick(), table, y, cv=2)).all()
+    early = quick(early_stopping=True).fit(table, y)
+    assert "validation_score" in early.history_[0]
+    weighted = quick().fit(table, y, sample_weight=np.arange(150))
+    assert np.isfinite(weighted.predict_proba(table)).all()
+    piped = make_pipeline(HUGEmbedder(max_epochs=2, random_state=0), quick()).fit(table, y)
+    assert piped.score(table, y) > 0.3
+
+
+def test_one_line_equals_the_pipeline_by_hand():
+    from sklearn.compose import make_column_transformer
+
+    encode = make_column_transformer(
+        ("passthrough", ["width"]),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["place"]),
+    )
+    by_hand = make_pipeline(encode, quick()).fit(frame(), y)
+    direct = quick().fit(frame(), y)
+    assert np.array_equal(direct.predict_proba(frame()), by_hand.predict_proba(frame()))
+
+
+def test_streams_learn_levels_and_gaps_at_the_first_call():
+    dtype = pd.CategoricalDtype(sorted(PLACES))
+    table = frame().astype({"place": dtype})
+    first = table[table["place"] != "Rome"]
+    model = HUGClassifier(random_state=0).partial_fit(first, y[first.index], classes=[0, 1, 2])
+    assert model.categories_[1].tolist() == sorted(PLACES)  # as the dtype declares
+    for _ in range(5):
+        model.partial_fit(table, y)
+    live = model.module_.prepare.inverse_scale[1:].numpy()
+    assert (live > 0).all()  # Rome counts from the call in which it came
+    text = HUGClassifier(random_state=0).partial_fit(first.astype({"place": str}), y[first.index])
+    assert "Rome" not in text.categories_[1]
+    text.partial_fit(table.astype({"place": str}), y)
+    assert np.isfinite(text.predict_proba(table)).all()
+
+
+def test_a_stream_whose_first_rows_have_no_value_of_a_column():
+    first = X.copy()
+    first[:, 2] = np.nan
+    model = HUGClassifier(random_state=0).partial_fit(first, y)
+    for _ in range(10):
+        model.partial_fit(X, y)
+    centre = model.module_.prepare.centre.numpy()
+    assert abs(centre[2] - X[:, 2].mean()) < 0.3
+
+
+def test_a_checkpoint_of_a_table_goes_on(tmp_path):
+    table = whole_table()
+    whole = quick(max_epochs=4, batch_size=50).fit(table, y)
+    keeping = quick(max_epochs=4, batch_size=50, checkpoint=every_epoch(tmp_path))
+    with pytest.raises(Cut), cut_after(7):
+        clone(keeping).fit(table, y)
+    assert len(list(tmp_path.iterdir())) == 1
+    again = keeping.fit(table, y)
+    assert np.array_equal(whole.predict_proba(table), again.predict_proba(table))
+
+
+def test_a_graph_takes_gaps_and_refuses_categories_by_name(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    gappy = np.where(GAPS, np.nan, X)
+    model = quick(max_epochs=20).fit(gappy, y)
+    model.to_onnx(tmp_path / "model.onnx", X=gappy)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    outputs = session.run(None, {"X": gappy})
+    assert np.allclose(outputs[1], model.predict_proba(gappy), atol=1e-5)
+    with pytest.raises(ValueError, match=r"Columns \['place'\] hold categories.*pipeline_to_onnx"):
+        quick().fit(frame(), y).to_onnx(tmp_path / "table.onnx")
+    assert not (tmp_path / "table.onnx").exists()
+
+
+LEVELS = st.one_of(st.none(), st.sampled_from(["a", "b", "", "c d", "é"]))
+COLUMNS = {
+    "text": st.lists(LEVELS, min_size=24, max_size=24).map(lambda v: pd.Series(v, dtype=object)),
+    "string": st.lists(LEVELS, min_size=24, max_size=24).map(
+        lambda v: pd.Series(v, dtype="string")
+    ),
+    "category": st.lists(LEVELS, min_size=24, max_size=24).map(
+        lambda v: pd.Series(pd.Categorical(v, categories=["a", "b", "", "c d", "é", "none"]))
+    ),
+    "float": st.lists(
+        st.one_of(st.just(np.nan), st.floats(-1e6, 1e6)), min_size=24, max_size=24
+    ).map(pd.Series),
+    "Int64": st.lists(st.one_of(st.none(), st.integers(-100, 100)), min_size=24, max_size=24).map(
+        lambda v: pd.Series(v, dtype="Int64")
+    ),
+    "boolean": st.lists(st.one_of(st.none(), st.booleans()), min_size=24, max_size=24).map(
+        lambda v: pd.Series(v, dtype="boolean")
+    ),
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=4), st.data())
+def test_any_table_of_any_dtypes_is_fitted_and_predicted(kinds, data):
+    table = pd.DataFrame({f"c{i}": data.draw(COLUMNS[kind]) for i, kind in enumerate(kinds)})
+    target = np.arange(24) % 2
+    model = HUGClassifier(MLP((8,), members=1), max_epochs=1, random_state=0).fit(table, target)
+    probabilities = model.predict_proba(table)
+    assert np.isfinite(probabilities).all()
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    # One row at a time, in another order, with the columns' other levels gone: the same.
+    order = np.random.default_rng(0).permutation(24)
+    parts = np.vstack([model.predict_proba(table.iloc[[i]]) for i in order[:3]])
+    assert np.allclose(parts, probabilities[order[:3]], atol=1e-6)
+    assert np.isfinite(log_loss(target, probabilities))
