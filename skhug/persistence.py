@@ -1,4 +1,4 @@
-"""Fitted estimators in files: ``estimator.save(path)`` and :func:`load`."""
+"""Fitted estimators in files: ``estimator.save(path)``, :func:`load`; pipelines by skops."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from skhug._docs import public
+from skhug._saving.json_codec import PLAIN_KINDS
 from skhug._saving.models import load_model
 from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
 
-__all__ = ["load"]
+__all__ = ["load", "trusted_types"]
 __dir__ = public(globals())
 
 _KINDS = {kind.__name__: kind for kind in (HUGClassifier, HUGEmbedder)}
@@ -60,3 +61,38 @@ def load(path: str | os.PathLike, **parameters: Any) -> HUGClassifier | HUGEmbed
     True
     """
     return load_model(path, _KINDS, parameters)
+
+
+def trusted_types() -> list[str]:
+    """Return the names of this library's classes that a file of skops may hold.
+
+    A pipeline is kept without code by `skops <https://skops.readthedocs.io>`_, which makes of a
+    file only what it knows of scikit-learn and what it is told to trust. All of these classes
+    store numbers, text and one another; loading them runs nothing that a file brings. Modules and
+    functions of your own are not among them.
+
+    Returns
+    -------
+    names : list of str
+        For ``skops.io.load(file, trusted=...)``.
+
+    See Also
+    --------
+    load : The file of an estimator alone, which needs no list.
+
+    Examples
+    --------
+    >>> import skops.io
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skhug import HUGClassifier
+    >>> from skhug.persistence import trusted_types
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), HUGClassifier(max_epochs=3)).fit(X, y)
+    >>> data = skops.io.dumps(pipeline)
+    >>> skops.io.loads(data, trusted=trusted_types()).score(X, y) == pipeline.score(X, y)
+    True
+    """
+    kinds = (*_KINDS.values(), *PLAIN_KINDS.values())
+    return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)

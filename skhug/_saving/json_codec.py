@@ -15,11 +15,11 @@ from skhug._device import to_numpy
 from skhug._parameters import SHORTHANDS
 from skhug.sampling import BalancedBatches
 
-__all__ = ["NotPlainError", "decode", "encode", "map_leaves"]
+__all__ = ["PLAIN_KINDS", "NotPlainError", "decode", "encode", "map_leaves"]
 
 # Composed parameters, all that strings stand for among them: their constructors assign their
 # arguments and do nothing else.
-_KINDS: dict[str, type] = {
+PLAIN_KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(kind for named in SHORTHANDS.values() for kind in named.values()),
@@ -85,7 +85,7 @@ def _simplify(value: Any, kind: type) -> tuple[str, Any]:
         return _simplify_array(value)
     if isinstance(value, np.generic):
         return "scalar", np.asarray(value)
-    if _KINDS.get(kind.__name__) is kind:
+    if PLAIN_KINDS.get(kind.__name__) is kind:
         return "object", [kind.__name__, value.get_params(deep=False)]
     if kind not in _WRITERS:
         raise NotPlainError(f"{value!r} is of type {kind.__name__}")
@@ -136,7 +136,7 @@ def _read_random_state(value: Any) -> np.random.RandomState:
 
 def _read_object(value: Any) -> Any:
     name, parameters = value
-    return _KINDS[name](**{**_KINDS[name]._before, **parameters})
+    return PLAIN_KINDS[name](**{**PLAIN_KINDS[name]._before, **parameters})
 
 
 # Tag to what undoes it.
