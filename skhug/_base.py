@@ -21,6 +21,7 @@ from skhug._data.validation import (
     check_parameters,
     check_rows,
     check_training_data,
+    coding_of,
     encode_labels,
     input_attributes_kept_on_error,
 )
@@ -164,11 +165,13 @@ class _BaseHUG(
         X : array-like of shape (n_samples, n_features) or images
             Numbers. Tensors are taken from any device, in half precision as float32. In a data
             frame (pandas, polars, arrow) columns of text and of categories are taken by their
-            dtype: a level is known by its name, the 255 most frequent of a column have a place of
-            their own, and one that is rarer or new counts as missing. A column of vectors of one
-            length counts as so many columns; times are refused by the column's name. NaN and the
-            libraries' other gaps count as missing in flat rows: at the centre of the column, and
-            said by a column more where training rows had gaps. Memory maps and other arrays that
+            dtype. A level is known by its name: up to ten (or as many as there are classes) get a
+            column each, of more the shares of the classes among its rows stand for a level, as in
+            scikit-learn's ``TargetEncoder``, where weights do not count; a new one counts as
+            missing. A column of vectors of one length counts as so many columns; times are refused
+            by the column's name. NaN and the libraries' other gaps count as missing in flat rows:
+            at the centre of the column, and said by a column more where training rows had gaps.
+            Memory maps and other arrays that
             load when indexed (HDF5, Zarr) of more than 256 MiB, and any
             ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
             never loaded as a whole; there and in images a gap is an error, and so is what is
@@ -257,8 +260,9 @@ class _BaseHUG(
 
     def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray) -> Rows:
         """Return the rows that count, and what makes numbers of their levels and gaps."""
-        rows = Rows(X, codes, weight).weighted()
-        return rows._replace(expand=expansion_of(rows.X, getattr(self, "categories_", None)))
+        rows, coding = Rows(X, codes, weight).weighted(), coding_of(self)
+        n_levels = None if coding is None else coding.n_levels()
+        return rows._replace(expand=expansion_of(rows.X, n_levels))
 
     def _earlier(self) -> Earlier | None:
         """Return what a fit goes on from, None before the first."""

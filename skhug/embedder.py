@@ -187,6 +187,10 @@ default="optimal"
     categories_ : list or None
         Of a data frame with text or categories: for each column its levels, sorted, as an array of
         objects, or None where it holds numbers. None where all columns do.
+    class_shares_ : list or None
+        For each column of many levels an array of shape (n_levels + 1, n_classes), of two classes
+        (n_levels + 1, 1): what stands for each level, and last for a missing one; None for other
+        columns. None where all columns hold numbers.
     input_shape_ : tuple of int
         Shape of a sample in fit, ``X.shape[1:]``.
     input_dtype_ : str

@@ -181,12 +181,13 @@ def _on_one_set(folder: Path, name: str, contender: str) -> dict[str, list[float
     with threadpool_limits(1):
         scores = [
             _score(CONTENDERS[contender], seed, X, y, train, test)
-            for seed, (train, test) in enumerate(_splits(X, y))
+            for seed, (train, test) in enumerate(splits(X, y))
         ]
     return {key: [round(float(score[key]), 6) for score in scores] for key in scores[0]}
 
 
-def _splits(X: pd.DataFrame, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def splits(X: pd.DataFrame, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows to train on and to test on, three times."""
     return StratifiedShuffleSplit(3, test_size=0.3, random_state=0).split(X, y)
 
 
@@ -194,7 +195,7 @@ def _fingerprint(folder: Path, name: str) -> int:
     """Return a checksum of a table and its splits."""
     found = zlib.crc32(gzip.decompress((folder / "tables" / f"{name}.csv.gz").read_bytes()))
     X, y = load(folder, name)
-    for train, test in _splits(X, y):
+    for train, test in splits(X, y):
         for rows in (train, test):
             found = zlib.crc32(X.index.to_numpy()[rows].astype(np.int64).tobytes(), found)
     return found
@@ -235,12 +236,13 @@ def _score(
     scores = {
         "accuracy": accuracy_score(y[test], np.ravel(model.predict(others))),
         "log-loss": log_loss(y[test], probability, labels=model.classes_),
-        "AUC": _auc(y[test], probability, model.classes_),
+        "AUC": area(y[test], probability, model.classes_),
     }
     return {**scores, "seconds": seconds}
 
 
-def _auc(y: np.ndarray, probability: np.ndarray, classes: np.ndarray) -> float:
+def area(y: np.ndarray, probability: np.ndarray, classes: np.ndarray) -> float:
+    """Return the area under the ROC curve, of more than two classes one against the rest."""
     if len(classes) == 2:
         return roc_auc_score(y, probability[:, 1])
     return roc_auc_score(y, probability, multi_class="ovr", labels=classes)

@@ -71,26 +71,22 @@ class ExpandedRows:
         return to_numpy(self._expand(block))
 
 
-def expansion_of(X: Any, categories: Sequence[np.ndarray | None] | None) -> Expand | None:
+def expansion_of(X: Any, n_levels: Sequence[int | None] | None) -> Expand | None:
     """Return what expands rows to train on; None where they have neither levels nor gaps.
 
     Parameters
     ----------
     X : ndarray or Source of shape (n, ...)
         NaN for a gap; images and what is read in blocks have none.
-    categories : sequence, or None
-        For each column its levels, or None where it holds numbers; None where all do.
+    n_levels : sequence, or None
+        How many levels each column has codes of, None for one of numbers; None where all are.
     """
     gaps = np.flatnonzero(_columns_with_gaps(X))
-    if categories is None and not len(gaps):
+    counts = [None] * X.shape[1] if n_levels is None else n_levels
+    numeric = [i for i, count in enumerate(counts) if count is None]
+    if len(numeric) == X.shape[1] and not len(gaps):
         return None
-    columns = [None] * X.shape[1] if categories is None else categories
-    numeric = [i for i, levels in enumerate(columns) if levels is None]
-    levels = [
-        (i, j)
-        for i, of_one in enumerate(columns)
-        for j in range(0 if of_one is None else len(of_one))
-    ]
+    levels = [(i, j) for i, count in enumerate(counts) for j in range(count or 0)]
     source, level = zip(*levels, strict=True) if levels else ((), ())
     return Expand(
         *(torch.tensor(index, dtype=torch.int64) for index in (numeric, source, level, gaps))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from numbers import Number
 from typing import Any, NamedTuple
@@ -14,8 +13,6 @@ __all__ = ["LEVEL_DTYPES", "Levels", "Table", "as_levels", "as_numbers", "is_gap
 
 # The libraries' names for dtypes whose values are levels, whatever those are.
 LEVEL_DTYPES = re.compile("category|categorical|enum|dictionary", re.I)
-# Levels of a column that are told apart; the rarer ones count as missing.
-MOST_LEVELS = 255
 
 
 class Levels(NamedTuple):
@@ -46,18 +43,17 @@ class Table(NamedTuple):
         first = self.columns[0]
         return len(first.values if isinstance(first, Levels) else first), len(self.columns)
 
-    def categories(self, *, declared: bool) -> list[np.ndarray | None] | None:
-        """Return the levels of each column, None for one of numbers; None if all are of numbers.
+    def categories(self, *, declared: bool) -> list[np.ndarray | None]:
+        """Return the levels of each column, None for one of numbers.
 
         With ``declared`` they are those that the dtype names, too, and else those that occur.
         """
-        found = [
+        return [
             _distinct(column, declared=declared) if isinstance(column, Levels) else None
             for column in self.columns
         ]
-        return None if all(levels is None for levels in found) else found
 
-    def coded(self, categories: Sequence[np.ndarray | None] | None) -> np.ndarray:
+    def codes(self, categories: Sequence[np.ndarray | None] | None) -> list[np.ndarray]:
         """Return numbers and the levels' codes, NaN for gaps and for levels that are unknown.
 
         Raises
@@ -67,15 +63,8 @@ class Table(NamedTuple):
             texts.
         """
         known = [None] * len(self.columns) if categories is None else categories
-        # Numbers of float32 stay so, as those of an array do.
-        numbers = [column.dtype for column in self.columns if not isinstance(column, Levels)]
-        dtype = np.float32 if set(numbers) == {np.dtype(np.float32)} else np.float64
-        coded = np.empty(self.shape, dtype)
-        for i, (name, column, levels) in enumerate(
-            zip(self.names, self.columns, known, strict=True)
-        ):
-            coded[:, i] = _coded(name, column, levels)
-        return coded
+        columns = zip(self.names, self.columns, known, strict=True)
+        return [_coded(name, column, levels) for name, column, levels in columns]
 
 
 def table_of(X: Any) -> Table:
@@ -128,18 +117,12 @@ def _level(value: Any) -> Any:
 
 
 def _distinct(column: Levels, *, declared: bool) -> np.ndarray:
-    """Return the levels in order: the most frequent ones, where there are too many."""
-    counts = Counter(value for value in column.values if value is not None)
-    if declared:
-        counts.update(dict.fromkeys(column.declared, 0))
-    most = sorted(counts, key=lambda level: (-counts[level], *_rank(level)))[:MOST_LEVELS]
-    levels = np.empty(len(most), dtype=object)
-    levels[:] = sorted(most, key=_rank)
+    """Return the levels in order, numbers first."""
+    found = {value for value in column.values if value is not None}
+    found.update(column.declared if declared else ())
+    levels = np.empty(len(found), dtype=object)
+    levels[:] = sorted(found, key=lambda level: (isinstance(level, str), level))
     return levels
-
-
-def _rank(level: Any) -> tuple[bool, Any]:
-    return isinstance(level, str), level  # numbers first
 
 
 def _coded(name: Any, column: np.ndarray | Levels, levels: np.ndarray | None) -> np.ndarray:

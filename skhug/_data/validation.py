@@ -12,6 +12,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skhug._data.coding import Coding, learn
 from skhug._data.columns import as_array
 from skhug._data.expansion import refuse_gaps
 from skhug._data.sources import Source, open_rows
@@ -48,6 +49,7 @@ _INPUT_ATTRIBUTES = (
     "input_shape_",
     "input_dtype_",
     "categories_",
+    "class_shares_",
 )
 
 
@@ -89,22 +91,28 @@ def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
     if isinstance(X, Source):
         validate_data(estimator, X[:1], reset=False, **_KEPT)
         return X
-    X = _check_values(estimator, X, reset=False)
+    X = _check_values(estimator, X)
     if not estimator.module_.prepare.takes_gaps:
         refuse_gaps(X)
     return X
 
 
-def _check_values(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
-    """Return what lies in memory as an array, the levels of categories as codes."""
-    categories = getattr(estimator, "categories_", None)
-    if categories is not None and not isinstance(X, Table):
-        X = table_of(X)
-    if not isinstance(X, Table):
+def _check_values(estimator: Any, X: Any) -> np.ndarray:
+    """Return what lies in memory as an array, by what fit made of its columns."""
+    coding = coding_of(estimator)
+    if coding is None and not isinstance(X, Table):
         with _cure_of_text():
-            return validate_data(estimator, X, reset=reset, **_KEPT)
-    validate_data(estimator, X.header, reset=reset, skip_check_array=True)
-    return check_array(X.coded(categories), estimator=estimator, input_name="X", **_KEPT)
+            return validate_data(estimator, X, reset=False, **_KEPT)
+    table = X if isinstance(X, Table) else table_of(X)
+    validate_data(estimator, table.header, reset=False, skip_check_array=True)
+    rows = (coding or Coding.of_numbers(table)).rows(table)
+    return check_array(rows, estimator=estimator, input_name="X", **_KEPT)
+
+
+def coding_of(estimator: Any) -> Coding | None:
+    """Return what fit made of the columns of a table; None if it had none, or an older model."""
+    categories = getattr(estimator, "categories_", None)
+    return None if categories is None else Coding(categories, estimator.class_shares_)
 
 
 @contextmanager
@@ -156,43 +164,68 @@ def check_training_data(
     """
     X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
     _check_labels(y)
+    known = coding_of(estimator) if levels == "fitted" else None
+    if known is not None and not isinstance(X, Table):
+        X = table_of(X)
     if not reset:
         _check_sample_shape(estimator, X)
-    if isinstance(X, Source):
-        y = _check_source(estimator, X, y, reset=reset)
-    else:
-        if levels != "fitted":
-            is_table = isinstance(X, Table)
-            estimator.categories_ = (
-                X.categories(declared=levels == "declared") if is_table else None
-            )
-        X, y = _check_pair(estimator, X, y, reset=reset)
+    X, y = _check_pair(estimator, X, y, reset=reset)
     if reset:
-        estimator.input_shape_ = X.shape[1:]
-        estimator.input_dtype_ = X.dtype.name
+        estimator.input_shape_ = tuple(X.shape[1:])
     y = column_or_1d(y, warn=True)
     check_one_kind(y, "y")
     check_classification_targets(y)
+    weight = _check_weight(sample_weight, y)
+    if isinstance(X, Table):
+        X = _coded(estimator, X, y, weight > 0, levels, learns=reset)
+    elif levels != "fitted":
+        estimator.categories_ = estimator.class_shares_ = None
+    if reset:
+        estimator.input_dtype_ = X.dtype.name
+    return X, y, weight
+
+
+def _check_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray:
     if sample_weight is None:
-        return X, y, np.ones(len(X))
+        return np.ones(len(y))
     weight = check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     # By a power of two, which is exact: sums of 1e308 overflow, and 1e-308 is 0 in float32.
     weight = np.ldexp(weight, -np.frexp(weight.max())[1])
     if not weight.any():
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")
-    return X, y, weight
+    return weight
 
 
-def _check_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Check rows in memory and their labels against one another; images have no gaps."""
-    if y is None:  # scikit-learn says what is missing
-        validate_data(estimator, X, y, reset=reset, **_KEPT)
-    X = _check_values(estimator, X, reset=reset)
-    if X.ndim > 2:
-        refuse_gaps(X)
+def _check_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+    """Check rows and their labels against one another; a table is coded later."""
+    if isinstance(X, Source):
+        return X, _check_source(estimator, X, y, reset=reset)
+    if y is None or not isinstance(X, Table):
+        with _cure_of_text():
+            X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
+        if X.ndim > 2:  # images
+            refuse_gaps(X)
+        return X, y
+    validate_data(estimator, X.header, reset=reset, skip_check_array=True)
     y = check_y(y, estimator=estimator)
     check_consistent_length(X, y)
     return X, y
+
+
+def _coded(
+    estimator: Any, table: Table, y: np.ndarray, counts: np.ndarray, levels: str, *, learns: bool
+) -> np.ndarray:
+    """Return a table's rows as an array; what stands for levels is learned of a fit's rows."""
+    coding = (coding_of(estimator) if levels == "fitted" else None) or Coding.of_numbers(table)
+    if not learns:
+        rows = coding.rows(table)
+    else:
+        categories = coding.categories
+        if levels != "fitted":
+            categories = table.categories(declared=levels == "declared")
+        coding, rows = learn(table, np.unique(y, return_inverse=True)[1], counts, categories)
+        estimator.categories_, estimator.class_shares_ = coding.attributes()
+    return check_array(rows, estimator=estimator, input_name="X", **_KEPT)
 
 
 def _check_source(estimator: Any, X: Source, y: Any, *, reset: bool) -> np.ndarray:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
 import skhug
 from skhug import HUGClassifier, HUGEmbedder
@@ -192,18 +192,71 @@ def test_booleans_are_numbers():
     assert model.categories_[2] is None
 
 
-MANY = np.array([f"level {i}" for i in range(2000)])
-
-
-def test_of_many_levels_the_frequent_ones_are_kept():
+def many_levels(n=600, gaps=0.1):
+    """Return a table whose 40 levels tell two of three classes apart, and its labels."""
     rng = np.random.default_rng(0)
-    drawn = MANY[np.minimum(rng.geometric(0.004, 4000), 1999)]
-    target = rng.integers(0, 2, 4000)
-    model = quick(max_epochs=1).fit(pd.DataFrame({"k": drawn, "a": rng.normal(size=4000)}), target)
-    kept = model.categories_[0]
-    counts = pd.Series(drawn).value_counts()
-    assert len(kept) < len(counts)
-    assert counts[kept].min() >= counts.drop(kept).max()
+    code = rng.integers(0, 40, n)
+    target = np.where(rng.random(n) < 0.8, code % 2, 2)
+    code = pd.Series([f"level {c}" for c in code]).mask(rng.random(n) < gaps)
+    return pd.DataFrame({"a": rng.normal(size=n), "code": code}), target
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_many_levels_are_the_shares_of_the_classes(n_classes):
+    table, target = many_levels()
+    target = np.minimum(target, n_classes - 1)
+    model = quick(max_epochs=20).fit(table, target)
+    width = 1 if n_classes == 2 else 3
+    assert model.module_.prepared_shape == (1 + width,)
+    kind = "binary" if n_classes == 2 else "multiclass"
+    peer = TargetEncoder(target_type=kind).fit(table[["code"]], target)
+    shares, levels = model.class_shares_[1], model.categories_[1]
+    assert model.class_shares_[0] is None
+    assert np.allclose(shares[:-1], peer.transform(pd.DataFrame({"code": levels})))
+    assert np.allclose(shares[-1:], peer.transform(pd.DataFrame({"code": [np.nan]}, dtype=object)))
+    assert model.score(table, target) > (0.75 if n_classes == 3 else 0.85)
+    gone, new = table.assign(code=None), table.assign(code="level 99")
+    assert np.array_equal(model.predict_proba(gone), model.predict_proba(new))
+
+
+def test_a_name_a_row_tells_nothing():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"name": [f"name {i}" for i in range(800)], "a": rng.normal(size=800)})
+    target = rng.integers(0, 2, 800)
+    model = HUGClassifier(random_state=0).fit(table[:400], target[:400])
+    assert log_loss(target[400:], model.predict_proba(table[400:])) < 0.72
+
+
+def test_rows_without_weight_tell_no_shares():
+    table, target = many_levels()
+    weight = np.where(np.arange(600) % 3, 1.0, 0.0)
+    weighted = quick().fit(table, target, sample_weight=weight)
+    alone = quick().fit(table[weight > 0], target[weight > 0])
+    assert np.allclose(weighted.class_shares_[1], alone.class_shares_[1][:41])
+
+
+def test_many_levels_live_on(tmp_path):
+    table, target = many_levels()
+    model = quick().fit(table, target)
+    expected = model.predict_proba(table)
+    model.save(tmp_path / "model.skhug")
+    assert np.array_equal(skhug.load(tmp_path / "model.skhug").predict_proba(table), expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict_proba(table), expected)
+    shares = model.class_shares_[1].copy()
+    model.partial_fit(table[:100], target[:100])
+    assert np.array_equal(model.class_shares_[1], shares)  # of the first call
+    model.set_params(warm_start=True).fit(table[:300], target[:300])
+    assert not np.array_equal(model.class_shares_[1], shares)
+    with pytest.raises(ValueError, match="held numbers in fit"):
+        quick(warm_start=True).fit(X[:, :2], y).fit(frame(), y)
+
+
+def test_levels_are_a_column_each_where_no_shares_can_be_told():
+    table, _ = many_levels()
+    model = HUGClassifier(random_state=0).partial_fit(table, np.zeros(600, int), classes=[0, 1])
+    assert model.class_shares_ == [None, None]
+    each = np.arange(600)  # a class a row
+    assert HUGEmbedder(max_epochs=1, random_state=0).fit(table, each).class_shares_[1] is None
 
 
 BAD_AT_PREDICT = {
