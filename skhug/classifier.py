@@ -235,6 +235,7 @@ default="optimal"
     """
 
     _goal = _Classification()
+    _outdated = ("concentration_", "softening_", "cutoff_")
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on rows with labels.
@@ -346,12 +347,8 @@ default="optimal"
         return self._of_points(X, lambda *points: self._log_probabilities(*points))
 
     def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
-        earlier = "concentration_" in state  # probabilities of format 1
-        names = (
-            ("concentration_", "softening_", "cutoff_")
-            if earlier
-            else ("power_", "floor_", "falloff_")
-        )
+        earlier = self._outdated[0] in state
+        names = self._outdated if earlier else ("power_", "floor_", "falloff_")
         return (*super()._needed(state), *names)
 
     @property
