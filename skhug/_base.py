@@ -60,6 +60,8 @@ class _BaseHUG(
         *("module_", "proxies_", "classes_", "history_", "n_iter_", "loss_"),
         *("input_shape_", "n_features_in_"),
     )
+    # Fitted attributes of files and pickles of earlier versions that have others in their place.
+    _outdated: ClassVar[tuple[str, ...]] = ()
 
     @explained
     def __init__(
@@ -211,7 +213,7 @@ class _BaseHUG(
             earlier = self._earlier() if self.warm_start else None
             fitted = self._fit_task(task, earlier)
         self.__dict__.pop("_progress", None)  # of an earlier partial_fit
-        self.__dict__.update(fitted)
+        self._take(fitted)
         return self
 
     @explained
@@ -221,7 +223,8 @@ class _BaseHUG(
     ) -> _BaseHUG:
         """Train for one epoch on these rows, from where the last call stopped.
 
-        The learning rate stays constant: ``schedule`` needs to know the end.
+        The learning rate stays constant: ``schedule`` needs to know the end. The fitted encoder
+        stays as well, with its precision and device, as with ``warm_start``: fit anew to change it.
 
         Parameters
         ----------
@@ -255,7 +258,7 @@ class _BaseHUG(
             classes = self._check_classes(y, classes)
             rows = self._rows(X, encode_labels(y, classes), weight)
             fitted = self._fit_one_epoch(Task(rows, None, classes), earlier)
-        self.__dict__.update(fitted)
+        self._take(fitted)
         return self
 
     def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray) -> Rows:
@@ -263,6 +266,12 @@ class _BaseHUG(
         rows, coding = Rows(X, codes, weight).weighted(), coding_of(self)
         n_levels = None if coding is None else coding.n_levels()
         return rows._replace(expand=expansion_of(rows.X, n_levels))
+
+    def _take(self, fitted: dict[str, Any]) -> None:
+        """Assign fitted attributes; those that an earlier version had in their place leave."""
+        for name in self._outdated:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(fitted)
 
     def _earlier(self) -> Earlier | None:
         """Return what a fit goes on from, None before the first."""

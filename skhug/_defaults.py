@@ -93,7 +93,11 @@ class Settings(NamedTuple):
     seed: int
 
     def counts(self, rows: Rows) -> np.ndarray:
-        """Return what each of some rows counts in the loss, up to a factor."""
+        """Return what each of some rows counts in the loss, up to a factor.
+
+        How often a sampler draws its class does not count: where new rows come by the classes'
+        natural frequencies, these choose the better epoch and calibrate better.
+        """
         if self.coefficients is row_coefficients:
             return rows.weight * self.class_weight[rows.y]
         total = np.bincount(rows.y, rows.weight)  # classes alike

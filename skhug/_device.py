@@ -14,7 +14,7 @@ from torch import Tensor
 from skhug._guesses import advice_on_value
 
 # float64 input is computed in float64 up to this many elements, beyond it in float32.
-FLOAT64_ELEMENTS = 10_000
+FLOAT64_ELEMENTS = 4_000
 # Operations of a step below which a GPU spends it on launching kernels, and above on products.
 LAUNCH_BOUND_FLOPS = 1e10
 # Precision to the dtype of parameters and outputs: bfloat16 is for products in training only.

@@ -154,7 +154,7 @@ default="optimal"
         what it costs. ``partial_fit`` needs none: ``save`` between its calls.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
-        input of more than 10,000 numbers; on a CUDA GPU it may round products in training to TF32
+        input of more than 4,000 numbers; on a CUDA GPU it may round products in training to TF32
         and, from 10,000,000,000 floating-point operations per step on, runs the encoder's training
         steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so anywhere; parameters, losses,
         inference and outputs are float32 then. ``"float32"`` never rounds to less in training.
@@ -189,7 +189,8 @@ default="optimal"
         One row per epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
         ``within``, the measures of ``track``, ``validation_score`` where there are validation
         rows, and ``left_out_score`` where members leave rows out: minus the mean squared distance
-        of these rows to their own proxies, in the ball.
+        of these rows to their own proxies, in the ball. Cycles have it where the learning rate does
+        not rise.
     n_iter_ : int
         Epochs trained.
     loss_ : float
@@ -242,6 +243,7 @@ default="optimal"
     """
 
     _goal = _Classification()
+    _outdated = ("concentration_", "softening_", "cutoff_")
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on rows with labels.
@@ -353,12 +355,8 @@ default="optimal"
         return self._of_points(X, lambda *points: self._log_probabilities(*points))
 
     def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
-        earlier = "concentration_" in state  # probabilities of format 1
-        names = (
-            ("concentration_", "softening_", "cutoff_")
-            if earlier
-            else ("power_", "floor_", "falloff_")
-        )
+        earlier = self._outdated[0] in state
+        names = self._outdated if earlier else ("power_", "floor_", "falloff_")
         return (*super()._needed(state), *names)
 
     @property

@@ -144,7 +144,7 @@ default="optimal"
         what it costs. ``partial_fit`` needs none: ``save`` between its calls.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         What to compute in. ``"auto"`` is the input's own, but float32 for ``uint8`` and for float64
-        input of more than 10,000 numbers; on a CUDA GPU it may round products in training to TF32
+        input of more than 4,000 numbers; on a CUDA GPU it may round products in training to TF32
         and, from 10,000,000,000 floating-point operations per step on, runs the encoder's training
         steps in bfloat16 where the GPU has it. ``"bfloat16"`` does so anywhere; parameters, losses,
         inference and outputs are float32 then. ``"float32"`` never rounds to less in training.
@@ -179,7 +179,8 @@ default="optimal"
         One row per epoch: ``epoch``, the means over its batches of ``loss``, ``between`` and
         ``within``, the measures of ``track``, ``validation_score`` where there are validation
         rows, and ``left_out_score`` where members leave rows out: minus the mean squared distance
-        of these rows to their own proxies, in the ball.
+        of these rows to their own proxies, in the ball. Cycles have it where the learning rate does
+        not rise.
     n_iter_ : int
         Epochs trained.
     loss_ : float

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from skhug._data.streaming import Stream
 from skhug.losses._coefficients import row_coefficients
@@ -33,6 +34,41 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], n], strict=True))
 
 
+def spread(order: Tensor, folds: Tensor) -> Tensor:
+    """Reorder rows so that every stretch of them has its share of every fold.
+
+    Parameters
+    ----------
+    order : Tensor of shape (n,)
+        Row indices; inside a fold they stay in this order.
+    folds : Tensor of shape (n,)
+        Of each row, numbers from 0 on.
+    """
+    sizes = torch.bincount(folds)
+    grouped = order[folds[order].argsort(stable=True)]
+    fold = folds[grouped]
+    rank = torch.arange(len(order)) - (sizes.cumsum(0) - sizes)[fold]
+    return grouped[((rank + 0.5) / sizes[fold]).argsort(stable=True)]
+
+
+def rows_that_count(coef: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Return which rows of every batch count for each member, shape (members, at least 1).
+
+    Members for which fewer rows count than for another one get some that do not.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n, members)
+        What the rows of an epoch count.
+    sizes : list of int
+        Of the batches.
+    """
+    padded = pad_sequence(coef.split(sizes), batch_first=True)
+    most = padded.count_nonzero(1).amax(1).clamp_min(1).tolist()
+    rows = padded.mT.sort(dim=2, descending=True, stable=True).indices
+    return [of_batch[:, :k] for of_batch, k in zip(rows, most, strict=True)]
+
+
 class Batches:
     """Training rows in batches, in a new order every epoch.
 
@@ -57,6 +93,13 @@ class Batches:
         Draws the order of an epoch; by default a permutation.
     coefficients : callable
         From an epoch's (batch, y, weight, class_weight, n_batches) to what each row counts.
+    folds : Tensor of shape (n,), optional
+        Which member leaves a row out, on the CPU; every batch gets rows of all folds alike.
+
+    Attributes
+    ----------
+    apart : bool
+        Whether members get rows of their own, those that count for them.
     """
 
     def __init__(
@@ -69,6 +112,7 @@ class Batches:
         prepare: Callable[[Tensor, torch.Generator], Tensor] = untouched,
         sampler: BalancedOrder | None = None,
         coefficients: Callable[..., Tensor] = row_coefficients,
+        folds: Tensor | None = None,
     ) -> None:
         self.prepare = prepare
         self.X = X
@@ -78,6 +122,8 @@ class Batches:
         self.batch_size = batch_size
         self.sampler = sampler
         self.coefficients = coefficients
+        self.folds = folds
+        self.apart = False
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -91,7 +137,7 @@ class Batches:
         """Yield (X, y, coef) of every batch of a new epoch.
 
         ``coef`` of shape (batch,) or (batch, members) are the rows' coefficients in the
-        within-class sum.
+        within-class sum. Where members are ``apart``, all three have shape (members, rows, ...).
         """
         bounds, prepare = self._bounds(), self.prepare
         drawn = self._draw(len(bounds), generator)
@@ -107,14 +153,22 @@ class Batches:
         sizes = [stop - start for start, stop in bounds]
         streamed = isinstance(self.X, Stream)
         rows = self.X.batches(drawn, sizes) if streamed else self._gather(order, sizes)
-        for X, labels, share in zip(rows, y.split(sizes), coef.split(sizes), strict=True):
-            yield prepare(X, generator), labels, share
+        parts = zip(rows, y.split(sizes), coef.split(sizes), strict=True)
+        if not self.apart:
+            for X, labels, share in parts:
+                yield prepare(X, generator), labels, share
+            return
+        for (X, labels, share), own in zip(parts, rows_that_count(coef, sizes), strict=True):
+            yield prepare(X, generator)[own], labels[own], share.mT.gather(1, own)
 
     def _draw(self, n_batches: int, generator: torch.Generator) -> Tensor | None:
         """Return the order of an epoch on the CPU, None where it is of no consequence."""
         if self.sampler is not None:
             return torch.from_numpy(self.sampler.draw(generator))
-        return None if n_batches == 1 else torch.randperm(len(self.X), generator=generator)
+        if n_batches == 1:
+            return None
+        order = torch.randperm(len(self.X), generator=generator)
+        return order if self.folds is None else spread(order, self.folds)
 
     def _gather(self, order: Tensor | None, sizes: list[int]) -> Iterator[Tensor]:
         """Yield the rows of each batch, those of several small ones gathered in one call."""

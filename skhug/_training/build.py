@@ -11,7 +11,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skhug._data.batches import Batches
-from skhug._data.folds import left_out_weights
+from skhug._data.folds import NO_FOLD, left_out_weights
 from skhug._data.image_layout import Layout
 from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
@@ -88,6 +88,7 @@ def build_batches(
         prepare,
         settings.sampler,
         settings.coefficients,
+        None if folds is None else torch.from_numpy(folds - NO_FOLD),
     )
 
 

@@ -122,6 +122,8 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
+    # To look which rows count waits for the device: on others than the CPU it costs more.
+    batches.apart = folds is not None and objective.has_kernel and batches.y.device.type == "cpu"
     preflight(state, task.rows.X, min(batches.batch_size, len(task.rows.y)))
     counted = task.rows._replace(weight=settings.counts(task.rows))
     if folds is not None and counted.weight[folds != NO_FOLD].any():
@@ -210,8 +212,11 @@ def _monitor(
     )
 
 
-def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float]]:
-    """Return what measures an epoch on rows that were not trained on, by name."""
+def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float | None]]:
+    """Return what measures an epoch on rows that were not trained on, by name.
+
+    None is of an epoch that is not worth it.
+    """
     objective, validation, scores = state.objective, plan.task.validation, {}
     if validation is not None:
 
@@ -221,8 +226,24 @@ def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float]]:
 
         scores["validation_score"] = validation_score
     if state.left_out is not None:
-        scores["left_out_score"] = state.left_out.score
+
+        def left_out_score() -> float | None:
+            return state.left_out.score() if _settles(plan.settings, state.epoch) else None
+
+        scores["left_out_score"] = left_out_score
     return scores
+
+
+def _settles(settings: Settings, epoch: int) -> bool:
+    """Whether weights come to rest in an epoch: in cycles, where the learning rate does not rise.
+
+    Where it rises none is better than what the cycle before ended with, or hardly.
+    """
+    ends = settings.cycle_ends
+    if not ends or epoch in ends:
+        return True
+    start, middle = (settings.schedule((epoch - x) / settings.max_epochs) for x in (1, 0.5))
+    return middle <= start
 
 
 def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def find_kernel(objective: Any) -> Kernel | None:
     stacked = [_stacked(layer) for layer in layers]
     if None in stacked:
         return None
-    return perceptron_kernel(stacked, kinds, _pull_members(objective))
+    return shared(perceptron_kernel(stacked, kinds, _pull_members(objective)), len(networks))
 
 
 def _is_plain(network: nn.Module) -> bool:
@@ -139,11 +139,22 @@ def _pull_members(objective: Any) -> Loss:
     of_one = _pull(objective)
 
     def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        n_members = len(raw)
-        value, g = of_one(raw.flatten(0, 1), y.repeat(n_members), by_member(coef, n_members))
-        return value / n_members, g.view(raw.shape)
+        value, g = of_one(raw.flatten(0, 1), y.flatten(), coef.flatten())
+        return value / len(raw), g.view(raw.shape)
 
     return loss
+
+
+def shared(kernel: Kernel, n_members: int) -> Kernel:
+    """Return a kernel that takes batches of members' own rows, or one batch for all of them."""
+
+    def either(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
+        if y.ndim == 1:
+            coef = by_member(coef, n_members).view(n_members, -1)
+            X, y = X.expand(n_members, *X.shape), y.expand(n_members, -1)
+        return kernel(X, y, coef)
+
+    return either
 
 
 def by_member(coef: Tensor, n_members: int) -> Tensor:
@@ -156,11 +167,11 @@ def perceptron_kernel(
 ) -> Kernel:
     """Return the kernel of one perceptron, or of several side by side.
 
-    ``loss`` takes (raw, y, coef) with raw of shape (batch, n_components) or (members, batch,
-    n_components) and returns its value and the gradient in raw.
+    Of several all tensors have one more axis in front. ``loss`` takes (raw, y, coef) with raw of
+    shape (batch, n_components) and returns its value and the gradient in raw.
     """
-    n_members = len(layers[0].weight) if layers[0].weight.ndim == 3 else 0
-    affine, product = (torch.baddbmm, torch.bmm) if n_members else (torch.addmm, torch.mm)
+    several = layers[0].weight.ndim == 3
+    affine, product = (torch.baddbmm, torch.bmm) if several else (torch.addmm, torch.mm)
     weights, biases, weight_gradients, bias_gradients = zip(*layers, strict=True)
     transposed = [weight.mT for weight in weights]
     forward = [_FORWARD[kind] for kind in activations]
@@ -168,8 +179,6 @@ def perceptron_kernel(
     depth = len(layers)
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
-        if n_members:
-            X = X.expand(n_members, *X.shape)
         entering, bent = [X], []  # what enters each layer; what enters each activation
         for i in range(depth - 1):
             bent.append(affine(biases[i], entering[i], transposed[i]))
@@ -190,7 +199,8 @@ def in_two_parts(kernel: Kernel, gradients: list[Tensor]) -> Kernel:
     """Return a kernel that takes a batch in two parts and adds up what it writes for each."""
 
     def both(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
-        first, second = zip(*(t.tensor_split(2) for t in (X, y, coef)), strict=True)
+        rows = y.ndim - 1  # behind the members, where these have rows of their own
+        first, second = zip(*(t.tensor_split(2, rows) for t in (X, y, coef)), strict=True)
         value = kernel(*first)
         written = [gradient.clone() for gradient in gradients]
         value = value + kernel(*second)

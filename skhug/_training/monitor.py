@@ -22,7 +22,7 @@ class Monitor:
     fitted : callable
         Returns the fitted attributes as of now.
     scores : dict of str to callable
-        Return scores as of now, by their columns of the history.
+        Return scores as of now, or None, by their columns of the history.
     track : callable
         Returns measures of geometry by name, as of now.
     choice : Choice or None
@@ -37,7 +37,7 @@ class Monitor:
 
     callbacks: EpochCallbacks
     fitted: Callable[[], dict[str, Any]]
-    scores: dict[str, Callable[[], float]]
+    scores: dict[str, Callable[[], float | None]]
     track: Callable[[], dict[str, float]]
     choice: Choice | None
     verbose: bool
@@ -49,7 +49,8 @@ class Monitor:
         """Complete the epoch's row of the history; true if training should stop."""
         row, stop = state.history[-1], False
         row.update(self.track())
-        row.update({name: score() for name, score in self.scores.items()})
+        scores = {name: score() for name, score in self.scores.items()}
+        row.update({name: score for name, score in scores.items() if score is not None})
         if self.choice is not None and self.choice.by in row:
             stop = self.choice.update(row[self.choice.by], state)
         if self.verbose:

@@ -60,7 +60,8 @@ class Objective(nn.Module):
 
         ``coef`` of shape (batch,) are the rows' coefficients, or (batch, members) where those of
         several members differ. Every member gets the gradient of its own sum; ``within`` is their
-        mean.
+        mean. Where there is a kernel, members may bring rows of their own: all three with one more
+        axis in front.
 
         The one seam of the loop: forward and backward, or a kernel that does the same by hand.
         Where the device's memory does not hold a batch, it is taken in parts from then on.
@@ -75,12 +76,12 @@ class Objective(nn.Module):
                 return self._fixed_between, self._kernel(X, y, coef)
             return self._backward(X, y, coef)
         except torch.OutOfMemoryError:
-            if len(X) < 4 * self._parts:  # batch normalisation takes no part of one row
+            if y.shape[-1] < 4 * self._parts:  # batch normalisation takes no part of one row
                 raise
         self._parts *= 2
         if self._kernel is not None:
             self._kernel = in_two_parts(self._kernel, self._gradients)
-        _warn_out_of_memory(len(X), self._parts)
+        _warn_out_of_memory(y.shape[-1], self._parts)
         free_memory(X.device)
         return self.gradients(X, y, coef)
 

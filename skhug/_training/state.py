@@ -18,7 +18,7 @@ from skhug.optimizers._steppers import FlatStepper, TorchStepper
 __all__ = ["Choice", "CycleEnds", "Patience", "TrainingState"]
 
 # Share of the loss on rows left out by which a cycle must lower it for another one to be made.
-_WORTH_GOING_ON = 0.01
+_WORTH_GOING_ON = 0.02
 # Magnitude of a weight from which on the product of some layers may overflow.
 _SUSPICIOUS = 1e3
 

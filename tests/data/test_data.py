@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skhug._data.batches import Batches
+from skhug._data.batches import Batches, spread
 from skhug._data.rows import Rows, split_rows
 from skhug.losses import class_mean_coefficients
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
@@ -71,6 +71,41 @@ def test_members_have_coefficients_of_their_own(coefficients):
     batches.sample_weight = weight[:, None] * seen
     together = torch.cat([c for _, _, c in batches.epoch(torch.Generator().manual_seed(0))])
     torch.testing.assert_close(together, torch.stack(columns, 1))
+
+
+def test_members_apart_get_the_rows_that_count_for_them():
+    batches = make_batches(n=53, batch_size=16)
+    fold = torch.arange(53) % 4
+    batches.sample_weight = batches.sample_weight[:, None] * (fold[:, None] != torch.arange(3))
+    together = list(batches.epoch(torch.Generator().manual_seed(0)))
+    batches.apart = True
+    apart = list(batches.epoch(torch.Generator().manual_seed(0)))
+    for (X, y, coef), (own_X, own_y, own_coef) in zip(together, apart, strict=True):
+        most = (coef > 0).sum(0).max()
+        assert own_X.shape == (3, most, 1)
+        for member in range(3):
+            # Every row is a number of its own.
+            counts = coef[:, member] > 0
+            expected = X[counts].ravel().tolist()
+            place = [own_X[member].ravel().tolist().index(row) for row in expected]
+            torch.testing.assert_close(own_y[member][place], y[counts])
+            torch.testing.assert_close(own_coef[member][place], coef[counts, member])
+        assert own_coef.sum() == pytest.approx(float(coef.sum()))
+
+
+@pytest.mark.parametrize("n", [400, 403])
+def test_every_batch_has_rows_of_all_folds_alike(n):
+    folds = torch.arange(n) % 4
+    order = spread(torch.randperm(n), folds)
+    assert sorted(order.tolist()) == list(range(n))
+    for batch in folds[order].split(64):
+        assert torch.bincount(batch).max() - torch.bincount(batch).min() <= 1
+
+
+def test_folds_of_any_size_are_spread_evenly():
+    folds = (torch.arange(1000) >= 900).long()
+    halves = folds[spread(torch.randperm(1000), folds)].view(10, 100).sum(1)
+    assert halves.tolist() == [10] * 10
 
 
 def test_split_is_stratified_and_keeps_lone_rows_in_training():

@@ -153,6 +153,9 @@ def test_format_1_knew_single_networks_and_directions_alone(iris):
     np.testing.assert_allclose(loaded.predict_proba(X), p / p.sum(1, keepdims=True), rtol=1e-6)
     with pytest.raises(ValueError, match="it has no softening_"):
         rebuilt(model, **{**changes, "softening_": LEFT_OUT})
+    loaded.partial_fit(X, y)
+    assert hasattr(loaded, "power_")
+    assert not {"concentration_", "softening_", "cutoff_"} & set(vars(loaded))
     assert rebuilt(MLP((5,)), members=LEFT_OUT, _skhug_format=1).members == 1
 
 

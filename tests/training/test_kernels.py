@@ -129,6 +129,19 @@ def test_members_get_the_gradients_that_they_would_get_alone(learned):
         torch.testing.assert_close(state.objective.proxies.grad, mean)
 
 
+def test_members_may_bring_rows_of_their_own():
+    torch.manual_seed(0)
+    state = make_state(MLP((6,), members=3).build((5,), 3))
+    X, y, coef = make_batch(3)
+    coef[:4, 0] = coef[4:8, 1] = coef[7:, 2] = 0
+    expected = state.objective.gradients(X, y, coef)
+    gradients = [segment.gradients.clone() for segment in state.segments]
+    rows = torch.stack([column.nonzero().ravel() for column in coef.unbind(1)])
+    terms = state.objective.gradients(X[rows], y[rows], coef.mT.gather(1, rows))
+    torch.testing.assert_close(terms, expected)
+    torch.testing.assert_close(gradients, [segment.gradients for segment in state.segments])
+
+
 def test_members_with_frozen_layers_are_left_to_autograd():
     body = MLP((6,), members=2).build((5,), 3)
     body.networks[1][0].requires_grad_(False)

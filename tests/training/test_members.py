@@ -112,7 +112,7 @@ def test_an_embedder_has_one_network_unless_told_otherwise(noisy):
 def test_the_epoch_that_was_best_for_the_rows_left_out_is_kept(Kind, noisy):
     X, y = noisy
     model = Kind(MLP((64, 64), members=4), max_epochs=45, random_state=0).fit(X, y)
-    scores = [row["left_out_score"] for row in model.history_]
+    scores = [row["left_out_score"] for row in model.history_ if "left_out_score" in row]
     assert scores[-1] < max(scores)  # it went on after the best
     objective = type(
         "", (), {"encoder": model.module_, "proxies": torch.from_numpy(model.proxies_)}
@@ -125,6 +125,16 @@ def test_the_epoch_that_was_best_for_the_rows_left_out_is_kept(Kind, noisy):
 def test_training_stops_where_a_cycle_made_it_no_better(noisy):
     model = HUGClassifier(MLP((64, 64)), max_epochs=400, learning_rate=1e-2, random_state=0)
     assert model.fit(*noisy).n_iter_ in cycle_ends(400, 7)[1:-1]
+
+
+def test_rows_left_out_are_scored_where_the_learning_rate_does_not_rise(noisy):
+    X, y = noisy
+    model = HUGClassifier(MLP((8,)), batch_size=8, max_epochs=31, random_state=0).fit(X, y)
+    scored = {row["epoch"] for row in model.history_ if "left_out_score" in row}
+    of_whole_run = {1, 3, 6, 7, *range(11, 16), *range(23, 32)}
+    assert scored == {epoch for epoch in of_whole_run if epoch <= model.n_iter_}
+    steady = HUGClassifier(MLP((8,)), schedule="constant", max_epochs=3).fit(X, y)
+    assert all("left_out_score" in row for row in steady.history_)
 
 
 def test_the_end_of_a_cycle_is_compared_with_the_one_before():
