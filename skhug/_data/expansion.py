@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from skhug._data.sources import Source
 from skhug._device import to_numpy, to_tensor
 
-__all__ = ["Expand", "ExpandedRows", "expansion_of", "refuse_gaps"]
+__all__ = ["Expand", "ExpandedRows", "expansion_of", "refuse_gaps", "scale_factors"]
+
+# The scale of a column that is 0 or 1, in half ranges, which are that of a column of numbers: its
+# standard deviation is then about that of numbers, and not three times it.
+_OF_LEVELS = 3.0
 
 
 class Expand(nn.Module):
@@ -69,6 +73,14 @@ class ExpandedRows:
         """Return some rows, expanded."""
         block = to_tensor(self._rows[key], self._expand.numeric.device)
         return to_numpy(self._expand(block))
+
+
+def scale_factors(expand: Expand | None) -> np.ndarray | float:
+    """Return what the scales of columns, as numbers have them, are multiplied by."""
+    if expand is None:
+        return 1.0
+    n_numeric = len(expand.numeric)
+    return np.repeat([1.0, _OF_LEVELS], [n_numeric, expand.width - n_numeric])
 
 
 def expansion_of(X: Any, n_levels: Sequence[int | None] | None) -> Expand | None:

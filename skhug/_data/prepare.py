@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skhug._data.expansion import Expand, ExpandedRows
+from skhug._data.expansion import Expand, ExpandedRows, scale_factors
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
@@ -271,7 +271,9 @@ def prepare_rows(
     elif standardize in (False, True):
         exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         rows = X if expand is None else ExpandedRows(X, expand)
-        centre, scale = (to_tensor(s, device, exact) for s in centre_and_scale(rows, weight))
+        centre, scale = centre_and_scale(rows, weight)
+        scale = scale * scale_factors(expand)
+        centre, scale = (to_tensor(statistic, device, exact) for statistic in (centre, scale))
         if standardize:
             inverse = torch.where(scale > 0, 1 / scale, 0)
             prepare = Standardize(centre, inverse, dtype, columns).to(device)

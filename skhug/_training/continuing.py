@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._data.expansion import ExpandedRows
+from skhug._data.expansion import ExpandedRows, scale_factors
 from skhug._data.feature_scale import FeatureSummary, centre_and_scale
 from skhug._data.image_layout import ChannelSummary, channel_statistics
 from skhug._data.prepare import NormalizeImages, Prepare, Standardize
@@ -134,6 +134,7 @@ def _assumed(prepare: Prepare, newer: Summary) -> Summary:
         mean, std = _array(prepare.mean), _inverse(_array(prepare.inverse_std))
         return ChannelSummary(_ASSUMED_IMAGES, mean, std)
     centre, scale = _array(prepare.centre), _inverse(_array(prepare.inverse_scale))
+    scale = scale / scale_factors(prepare.expand)
     return FeatureSummary.assumed(centre, scale, newer)
 
 
@@ -182,6 +183,7 @@ def _standardized_by(
         return NormalizeImages(prepare.layout.shape, mean, inverse, prepare.dtype)
     kept = prepare.centre, prepare.inverse_scale
     arguments = prepare.arguments()
+    scale = scale * scale_factors(prepare.expand)
     arguments["centre"], arguments["inverse_scale"] = _where_varied(centre, scale, *kept)
     standardize = Standardize(**arguments, dtype=prepare.dtype)
     standardize.per_batch = dtype == np.uint8
