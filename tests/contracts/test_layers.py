@@ -121,6 +121,13 @@ def test_building_an_estimator_loads_little_of_scikit_learn():
     assert loaded == []
 
 
+@pytest.mark.parametrize("name", ["HUGClassifier", "HUGEmbedder"])
+def test_torch_is_loaded_before_scikit_learn(name):
+    # torch's import looks up the path of every module that is loaded: of scikit-learn's, too.
+    loaded = run_python(f"import sys\nfrom skhug import {name}\nprint(*sys.modules)")
+    assert loaded.index("torch") < loaded.index("sklearn")
+
+
 def test_fitting_imports_nothing_optional_and_no_compiler_stack():
     # scikit-learn itself imports pandas and rich where they are installed.
     optional = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]
