@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from skhug._device import to_tensor
 from skhug._guesses import did_you_mean
 from skhug._model.embedding import device_of, embed
 from skhug._training.objective import Objective
-from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._measures import GEOMETRY
+
+if TYPE_CHECKING:
+    from skhug.metrics._class_statistics import Classwise
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)
@@ -63,6 +64,9 @@ def make_tracker(
         return dict
     if len(np.unique(rows.y)) < 2:  # a call of partial_fit: nothing between classes to measure
         return lambda: dict.fromkeys(functions, math.nan)
+    # Here: a fit that tracks nothing needs no metrics.
+    from skhug.metrics._class_statistics import Classwise
+
     sample = sample_by_class(rows.y)
     X, labels = rows.X[sample], to_tensor(rows.y[sample], device_of(objective.encoder))
 
@@ -111,6 +115,8 @@ def _functions(track: Any) -> dict[str, Callable[..., float]]:
 
 
 def _known(name: str) -> Callable[[Classwise], float]:
+    from skhug.metrics._measures import GEOMETRY
+
     if name not in GEOMETRY:
         known = ", ".join([*GROUPS, *GEOMETRY])
         meant = did_you_mean(name, [*GROUPS, *GEOMETRY])
