@@ -131,7 +131,7 @@ def test_torch_is_loaded_before_scikit_learn(name):
 def test_fitting_imports_nothing_optional_no_compiler_stack_and_nothing_that_it_does_not_use():
     # scikit-learn itself imports pandas and rich where they are installed.
     not_needed = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]
-    not_needed += ["skhug.metrics"]
+    not_needed += ["skhug.metrics", "skhug._saving", "safetensors"]
     loaded = run_python(
         "import sys\n"
         "from skhug import HUGClassifier\n"
