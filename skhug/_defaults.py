@@ -137,6 +137,7 @@ def resolve(
     encoder = _with_members(expand_encoder(e.encoder, rows.X.shape[1:]), e._members)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
+    optimizer = expand("optimizer", e.optimizer)
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
     shape = _prepared_shape(fitted, encoder, rows.X.shape[1:])
     members = _members(encoder, fitted, shape)
@@ -158,10 +159,10 @@ def resolve(
         uniformity=expand("uniformity", e.uniformity),
         alpha=e.alpha,
         beta=e.beta,
-        optimizer=e.optimizer,
+        optimizer=optimizer,
         learning_rate=e.learning_rate,
         proxy_learning_rate=e.learning_rate if proxy_rate is None else proxy_rate,
-        weight_decay=_weight_decay(e, shape),
+        weight_decay=default_decay(optimizer, shape) if e.weight_decay is None else e.weight_decay,
         schedule=SCHEDULES.get(schedule, schedule),
         batch_size=batch_size,
         sampler=sampler,
@@ -280,12 +281,6 @@ def _prepared_shape(
     image_shape = encoder.image_shape if isinstance(encoder, Encoder) else None
     layout = Layout.of_rows(row_shape, image_shape)
     return layout.channels_first if layout else row_shape
-
-
-def _weight_decay(estimator: Any, shape: tuple[int, ...]) -> float | None:
-    if estimator.weight_decay is not None:
-        return estimator.weight_decay
-    return default_decay(estimator.optimizer, shape)
 
 
 def _bfloat16_flops(precision: str, dtype: torch.dtype, device: torch.device) -> float:
