@@ -8,6 +8,7 @@ the paired ratios with its 95 % interval. Runs in about two minutes:
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 from common import arguments, interval, report, verdict
 
 ROUNDS = 9
+# As pip installs a package: compiled once, not at every import.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 # Statements, timed inside a fresh process.
 STATEMENTS = {
@@ -50,7 +53,11 @@ def timed(statement: str, before: str = "") -> float:
         "print(time.perf_counter() - start)"
     )
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return float(run.stdout.split()[-1])
 
