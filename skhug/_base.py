@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -36,22 +36,22 @@ from skhug._parameters import (
     warn_of_idle_alpha,
 )
 from skhug._process import draw_seed
-from skhug._saving.models import save_model
-from skhug._saving.modules import pack_module, pack_tensors, unpack_module, unpack_tensors
-from skhug._saving.onnx import OnnxMixin
 from skhug._sklearn import CallbackSupportMixin, EpochCallbacks, fit_context
 from skhug._training.continuing import Earlier, pack_summary, running_summary, summary_of
 from skhug._training.fit import Goal, Plan, fit, hold_out
+from skhug._training.keeping import NoKeeper, make_keeper
 from skhug._training.preflight import sound_blocks
-from skhug._training.resuming import NoKeeper, make_keeper
 from skhug.optimizers import SCHEDULES
+
+# What writes files and pickles is imported where it writes: fits do without.
+if TYPE_CHECKING:
+    from skhug._saving.onnx import ServedEmbedder
 
 
 class _BaseHUG(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
-    OnnxMixin,
     Configured,
 ):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -455,13 +455,77 @@ class _BaseHUG(
         OSError
             If the file cannot be written; one that was there stays.
         """
+        from skhug._saving.models import save_model
+
         save_model(self, path)
+
+    def to_onnx(self, path: Any, X: Any = None, *, dtype: Any = None) -> None:
+        """Write the fitted model as an ONNX graph, input normalisation included.
+
+        The graph takes ``X`` of shape (batch, n_features), or images of the shape seen in fit,
+        for any batch. It gives ``embedding`` (batch, n_components); a classifier's also gives
+        ``label``, ``probabilities`` (batch, n_classes) and ``decision``, as ``predict``,
+        ``predict_proba`` and ``decision_function`` do. Outputs are float32. The graph is run by
+        onnxruntime and compared with the estimator before it is written.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+        X : array-like of shape (n_samples, n_features), optional
+            Some rows to compare on; without, rows are drawn about the mean of those in fit.
+        dtype : {"float32", "float64", "uint8"}, optional
+            What rows come in; by default what they came in in fit.
+
+        Raises
+        ------
+        ImportError
+            If the extra is not installed: ``pip install 'skhug[onnx]'``.
+        TypeError
+            If the labels are of a kind that ONNX does not have.
+        ValueError
+            If a module of your own does what ONNX cannot express, columns hold categories, or the
+            graph computes something else than the estimator. What was at the path stays.
+
+        See Also
+        --------
+        skhug.export : Pipelines, by way of skl2onnx.
+
+        Notes
+        -----
+        The encoder computes in float32, since onnxruntime has neither a convolution nor an error
+        function in float64; results differ from the estimator's by rounding, about 1e-6.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skhug import HUGClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = HUGClassifier(max_epochs=5, random_state=0).fit(X, y)
+        >>> model.to_onnx("iris.onnx")  # doctest: +SKIP
+        >>> import onnxruntime  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("iris.onnx")  # doctest: +SKIP
+        >>> label, probabilities, decision, embedding = session.run(
+        ...     None, {"X": X}
+        ... )  # doctest: +SKIP
+        """
+        from skhug._saving.onnx import save_onnx
+
+        save_onnx(self, path, X, dtype)
+
+    def _served(self) -> ServedEmbedder:
+        """Return the module that an exported graph computes."""
+        from skhug._saving.onnx import ServedEmbedder
+
+        return ServedEmbedder(self.module_)
 
     @property
     def _n_features_out(self) -> int:
         return self.proxies_.shape[1]
 
     def __getstate__(self) -> dict[str, Any]:
+        from skhug._saving.modules import pack_module, pack_tensors
+
         state = dict(super().__getstate__())
         if "module_" in state:
             state["module_"] = pack_module(state["module_"])
@@ -492,5 +556,7 @@ class _BaseHUG(
 
 def _unpacked(state: dict[str, Any]) -> dict[str, Any]:
     """Return a fitted estimator's attributes of what was pickled."""
+    from skhug._saving.modules import unpack_module, unpack_tensors
+
     progress = unpack_tensors(state["_progress"])
     return {**state, "module_": unpack_module(state["module_"]), "_progress": progress}

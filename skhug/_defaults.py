@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,13 @@ from skhug._device import (
     resolve_dtype,
 )
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._parameters import check_instances, check_numbers, expand, expand_encoder
+from skhug._parameters import (
+    check_instances,
+    check_numbers,
+    expand,
+    expand_encoder,
+    expand_track,
+)
 from skhug.encoders import Encoder
 from skhug.encoders._encoder import checked_members
 from skhug.losses import Uniformity
@@ -32,6 +38,9 @@ from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
 from skhug.sampling import BalancedOrder
+
+if TYPE_CHECKING:
+    from skhug.metrics._class_statistics import Classwise
 
 __all__ = ["Settings", "resolve"]
 
@@ -60,7 +69,7 @@ class Settings(NamedTuple):
     torch.optim optimizer knows its own. Steps of ``bfloat16_flops`` operations or more run in
     bfloat16. ``patience`` is (epochs without a better score, how much is better) or None;
     after the epochs ``cycle_ends`` several members may stop. ``coefficients`` says what rows count
-    in a batch.
+    in a batch. ``track`` are measures by the names of their columns in ``history_``.
     """
 
     encoder: Any
@@ -83,7 +92,7 @@ class Settings(NamedTuple):
     class_weight: np.ndarray
     coefficients: Callable[..., torch.Tensor]
     augment: Callable[..., Any] | None
-    track: Sequence[Any]
+    track: dict[str, Callable[[Classwise], float]]
     device: torch.device
     dtype: torch.dtype
     bfloat16_flops: float
@@ -141,6 +150,7 @@ def resolve(
     encoder = _with_members(expand_encoder(e.encoder, rows.sample_shape), e._members)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
+    optimizer = expand("optimizer", e.optimizer)
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
     shape = _prepared_shape(fitted, encoder, rows)
     members = _members(encoder, fitted, shape)
@@ -162,10 +172,10 @@ def resolve(
         uniformity=expand("uniformity", e.uniformity),
         alpha=e.alpha,
         beta=e.beta,
-        optimizer=e.optimizer,
+        optimizer=optimizer,
         learning_rate=e.learning_rate,
         proxy_learning_rate=e.learning_rate if proxy_rate is None else proxy_rate,
-        weight_decay=_weight_decay(e, shape),
+        weight_decay=default_decay(optimizer, shape) if e.weight_decay is None else e.weight_decay,
         schedule=SCHEDULES.get(schedule, schedule),
         batch_size=batch_size,
         sampler=sampler,
@@ -177,7 +187,7 @@ def resolve(
         ),
         coefficients=epoch_coefficients if balanced else row_coefficients,
         augment=e.augment,
-        track=e.track,
+        track=expand_track(e.track),
         device=device,
         dtype=dtype,
         bfloat16_flops=_bfloat16_flops(e.precision, dtype, device),
@@ -282,12 +292,6 @@ def _prepared_shape(fitted: SphereEncoder | None, encoder: Any, rows: Rows) -> t
     image_shape = encoder.image_shape if isinstance(encoder, Encoder) else None
     layout = Layout.of_rows(rows.X.shape[1:], image_shape)
     return layout.channels_first if layout else rows.sample_shape
-
-
-def _weight_decay(estimator: Any, shape: tuple[int, ...]) -> float | None:
-    if estimator.weight_decay is not None:
-        return estimator.weight_decay
-    return default_decay(estimator.optimizer, shape)
 
 
 def _bfloat16_flops(precision: str, dtype: torch.dtype, device: torch.device) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sklearn.base import BaseEstimator
 
 from skhug._device import PRECISIONS
+from skhug._guesses import did_you_mean
 from skhug._sklearn import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
 from skhug.encoders import MLP, ConvNet, ResNet
@@ -19,6 +21,9 @@ from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import SCHEDULES
 from skhug.optimizers._specifications import NAMED
 from skhug.proxies import Learned
+
+if TYPE_CHECKING:
+    from skhug.metrics._class_statistics import Classwise
 
 # What a plain string stands for, parameter by parameter.
 SHORTHANDS: dict[str, dict[str, type]] = {
@@ -70,6 +75,67 @@ def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
                 f"{name}={value!r} has no parameters: pass {name}={kind.__name__}({given})."
             )
     return expanded
+
+
+# Names of measures that stand for several.
+MEASURE_GROUPS = {
+    "nc": (
+        "within_class_variability",
+        "cdnv",
+        "equinorm",
+        "equiangularity",
+        "self_duality",
+        "ncc_agreement",
+    ),
+}
+# Columns of history_ that training fills.
+_RESERVED = ("epoch", "loss", "between", "within", "validation_score", "left_out_score")
+
+
+def expand_track(track: Any) -> dict[str, Callable[[Classwise], float]]:
+    """Return the measures that a ``track`` parameter stands for, by the name of their column.
+
+    Parameters
+    ----------
+    track : str, callable or sequence of these
+        Names of measures or groups; callables take ``(embeddings, labels, proxies)``, tensors.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or two measures have the same.
+    """
+    functions: dict[str, Callable[[Classwise], float]] = {}
+    for item in [track] if isinstance(track, str) or callable(track) else track:
+        if callable(item):
+            name = getattr(item, "__name__", type(item).__name__)
+            if name in functions:
+                raise ValueError(f"track has two measures called {name!r}: name them apart.")
+            if name in _RESERVED:
+                raise ValueError(
+                    f"track has a function called {name!r}, as history_ calls a column of its "
+                    "own: rename it."
+                )
+            functions[name] = _of_tensors(item)
+        else:
+            functions |= {name: _measure(name) for name in MEASURE_GROUPS.get(item, (item,))}
+    return functions
+
+
+def _measure(name: str) -> Callable[[Classwise], float]:
+    from skhug.metrics._measures import GEOMETRY  # a fit that tracks nothing needs no metrics
+
+    if name not in GEOMETRY:
+        known = ", ".join([*MEASURE_GROUPS, *GEOMETRY])
+        meant = did_you_mean(name, [*MEASURE_GROUPS, *GEOMETRY])
+        raise ValueError(
+            f"track has {name!r}: pass callables, or names among {known}. {meant}".rstrip()
+        )
+    return GEOMETRY[name].value
+
+
+def _of_tensors(function: Callable[..., Any]) -> Callable[[Classwise], float]:
+    return lambda x: float(function(x.embeddings, x.codes, x.proxies))
 
 
 def check_instances(parameters: dict[str, Any]) -> None:

@@ -42,7 +42,10 @@ if find_spec("sklearn.callback") is None:
 else:
 
     class CallbackSupportMixin:
-        """scikit-learn's mixin, imported where it is called: it brings rich's progress bars."""
+        """scikit-learn's mixin, imported where it is called: it brings rich's progress bars.
+
+        Not a base of this one, so that ``isinstance`` says no; scikit-learn asks for the methods.
+        """
 
         def set_callbacks(self, *callbacks: Any) -> Any:
             """Set callbacks for the estimator.

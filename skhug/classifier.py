@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch  # noqa: F401 - before scikit-learn: its import walks all modules that are loaded
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -30,9 +31,11 @@ from skhug._model.embedding import device_of, join
 from skhug._model.falloff import falloff_log_probabilities
 from skhug._model.nearest import decision, nearest, row_blocks
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._saving.onnx import ServedClassifier
 from skhug._training.fit import Sample
 from skhug._training.preflight import sound_blocks
+
+if TYPE_CHECKING:
+    from skhug._saving.onnx import ServedClassifier
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())
@@ -388,4 +391,6 @@ default="optimal"
         return X, to_tensor(self.proxies_, device_of(self.module_))
 
     def _served(self) -> ServedClassifier:
+        from skhug._saving.onnx import ServedClassifier
+
         return ServedClassifier(self.module_, self.proxies_, self.classes_, self._log_probabilities)

@@ -66,15 +66,25 @@ def environment(folder: Path, *requirements: str | Path) -> Path:
     return python
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Build from a clean copy of the checkout; return the wheel and the sdist."""
-    copy = folder / "source"
+def copy_checkout(folder: Path) -> None:
+    """Copy the checkout's files, without what git ignores."""
     files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, files.split("\0")):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy / name)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
+def copy_tests(folder: Path) -> None:
+    """Copy the tests with the pages and scripts that they read, and without the package."""
+    copy_checkout(folder)
+    shutil.rmtree(folder / "skhug")
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """Build from a clean copy of the checkout; return the wheel and the sdist."""
+    copy_checkout(folder / "source")
     python = environment(folder / "build", "build")
-    run(python, "-m", "build", "--outdir", folder / "dist", copy)
+    run(python, "-m", "build", "--outdir", folder / "dist", folder / "source")
     (wheel,), (sdist,) = ((folder / "dist").glob(f"*{end}") for end in (".whl", ".tar.gz"))
     return wheel, sdist
 
@@ -106,9 +116,9 @@ def compare(what: str, names: set[str], wanted: set[str]) -> None:
 
 
 def run_suite(python: Path, folder: Path, options: list[str]) -> None:
-    """Run the tests on the installed package, from a folder that holds nothing but them."""
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    """Run the tests on the installed package, from a copy of the checkout without it."""
+    folder = folder / "checkout"
+    copy_tests(folder)
     where = run(python, "-c", "import skhug; print(skhug.__file__)", cwd=folder)
     if "site-packages" not in where:
         sys.exit(f"the tests would run on {where}, not on the installed wheel")

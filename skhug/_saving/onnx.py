@@ -29,12 +29,12 @@ from skhug._saving.onnx_check import (
 __all__ = [
     "INPUT_DTYPES",
     "OPSET",
-    "OnnxMixin",
     "ServedClassifier",
     "ServedEmbedder",
     "check_opset",
     "onnx_graph",
     "onnx_labels",
+    "save_onnx",
 ]
 
 # What torch's exporter writes without converting.
@@ -286,74 +286,19 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     return normal.astype(dtype)
 
 
-class OnnxMixin:
-    """What makes a fitted estimator write itself as a graph."""
-
-    def to_onnx(self, path: Any, X: Any = None, *, dtype: Any = None) -> None:
-        """Write the fitted model as an ONNX graph, input normalisation included.
-
-        The graph takes ``X`` of shape (batch, n_features), or images of the shape seen in fit,
-        for any batch. It gives ``embedding`` (batch, n_components); a classifier's also gives
-        ``label``, ``probabilities`` (batch, n_classes) and ``decision``, as ``predict``,
-        ``predict_proba`` and ``decision_function`` do. Outputs are float32. The graph is run by
-        onnxruntime and compared with the estimator before it is written.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to write.
-        X : array-like of shape (n_samples, n_features), optional
-            Some rows to compare on; without, rows are drawn about the mean of those in fit.
-        dtype : {"float32", "float64", "uint8"}, optional
-            What rows come in; by default what they came in in fit.
-
-        Raises
-        ------
-        ImportError
-            If the extra is not installed: ``pip install 'skhug[onnx]'``.
-        TypeError
-            If the labels are of a kind that ONNX does not have.
-        ValueError
-            If a module of your own does what ONNX cannot express, columns hold categories, or the
-            graph computes something else than the estimator. What was at the path stays.
-
-        See Also
-        --------
-        skhug.export : Pipelines, by way of skl2onnx.
-
-        Notes
-        -----
-        The encoder computes in float32, since onnxruntime has neither a convolution nor an error
-        function in float64; results differ from the estimator's by rounding, about 1e-6.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from skhug import HUGClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> model = HUGClassifier(max_epochs=5, random_state=0).fit(X, y)
-        >>> model.to_onnx("iris.onnx")  # doctest: +SKIP
-        >>> import onnxruntime  # doctest: +SKIP
-        >>> session = onnxruntime.InferenceSession("iris.onnx")  # doctest: +SKIP
-        >>> label, probabilities, decision, embedding = session.run(
-        ...     None, {"X": X}
-        ... )  # doctest: +SKIP
-        """
-        check_is_fitted(self)
-        check_numbers_alone(self)
-        served = self._served()
-        # Models of files that an earlier version wrote do not know.
-        dtype = dtype or getattr(self, "input_dtype_", self.proxies_.dtype)
-        model = onnx_graph(served, dtype)
-        rows = _drawn(served, dtype) if X is None else np.asarray(numeric_rows(X)).astype(dtype)
-        differs = disagreement(self, rows, runtime_outputs(model, {"X": rows}))
-        if differs:
-            raise ValueError(
-                f"The graph computes something else than the estimator, by more than {TOLERANCE}: "
-                f"{differs}. No file was written."
-            )
-        write_graph(model, path)
-
-    def _served(self) -> ServedEmbedder:
-        """Return the module that an exported graph computes."""
-        return ServedEmbedder(self.module_)
+def save_onnx(estimator: Any, path: Any, X: Any, dtype: Any) -> None:
+    """Write a fitted estimator as a graph; see the estimators' ``to_onnx``."""
+    check_is_fitted(estimator)
+    check_numbers_alone(estimator)
+    served = estimator._served()
+    # Models of files that an earlier version wrote do not know.
+    dtype = dtype or getattr(estimator, "input_dtype_", estimator.proxies_.dtype)
+    model = onnx_graph(served, dtype)
+    rows = _drawn(served, dtype) if X is None else np.asarray(numeric_rows(X)).astype(dtype)
+    differs = disagreement(estimator, rows, runtime_outputs(model, {"X": rows}))
+    if differs:
+        raise ValueError(
+            f"The graph computes something else than the estimator, by more than {TOLERANCE}: "
+            f"{differs}. No file was written."
+        )
+    write_graph(model, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,13 +24,16 @@ from skhug._sklearn import EpochCallbacks
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration
+from skhug._training.keeping import NoKeeper
 from skhug._training.left_out import LeftOut
 from skhug._training.loop import train
 from skhug._training.monitor import Monitor
 from skhug._training.preflight import preflight
-from skhug._training.resuming import Keeper, NoKeeper, restore
 from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
 from skhug._training.tracking import make_tracker
+
+if TYPE_CHECKING:
+    from skhug._training.resuming import Keeper
 
 __all__ = ["Goal", "Plan", "begin", "finish", "fit", "hold_out"]
 
@@ -96,6 +99,8 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
         state, batches = begin(plan)
         choice = _choice(plan, state)
         if saved is not None:
+            from skhug._training.resuming import restore
+
             restore(saved, state, choice)
             if settings.verbose:
                 print(f"going on after epoch {state.epoch}, from {keeper.path}")

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from skhug._saving.modules import full_state, load_full_state
 from skhug._training.continuing import Earlier
 from skhug._training.state import Choice, TrainingState
 from skhug._version import __version__
-from skhug.checkpoint import Checkpoint, as_checkpoint
+from skhug.checkpoint import Checkpoint
 
-__all__ = ["Keeper", "NoKeeper", "capture", "make_keeper", "restore"]
+__all__ = ["Keeper", "capture", "fingerprints", "restore"]
 
 _KIND = "checkpoint"
 # Parameters that change nothing in what is fitted.
@@ -56,20 +56,6 @@ def restore(saved: dict[str, Any], state: TrainingState, choice: Choice | None) 
     torch.set_rng_state(saved["random"])
     if saved["cuda_random"] is not None:
         torch.cuda.set_rng_state(saved["cuda_random"], device)
-
-
-class NoKeeper(nullcontext):
-    """Stands in where no checkpoint is asked for."""
-
-    done = False
-    saved = None
-
-    def __init__(self) -> None:
-        super().__init__(self)
-        self.seeds: list[int] = []
-
-    def end_epoch(self, state: TrainingState, choice: Choice | None) -> None:
-        """Do nothing."""
 
 
 class Keeper:
@@ -180,25 +166,8 @@ class Keeper:
         self._warned = True
 
 
-def make_keeper(
-    checkpoint: Any, identity: dict[str, Any], task: Task, earlier: Earlier | None
-) -> Keeper | NoKeeper:
-    """Return what keeps a fit as a ``checkpoint`` parameter says.
-
-    Parameters
-    ----------
-    checkpoint : str, path, Checkpoint or None
-        The parameter.
-    identity : dict of str
-        What makes the fit this one beside its data: parameters, the estimator's class.
-    task : Task
-        What is learned.
-    earlier : Earlier or None
-        The model that the fit goes on from.
-    """
-    spec = as_checkpoint(checkpoint)
-    if spec is None:
-        return NoKeeper()
+def fingerprints(identity: dict[str, Any], task: Task, earlier: Earlier | None) -> dict[str, str]:
+    """Return what makes a fit this one, part by part; see :func:`make_keeper`."""
     rows, validation, classes = task.rows, task.validation, task.classes
     parts = {
         **{name: fingerprint(value) for name, value in identity.items()},
@@ -214,4 +183,4 @@ def make_keeper(
         parts["y_val"] = fingerprint([validation.y, validation.weight])
     if earlier is not None:
         parts["fitted model"] = fingerprint([full_state(earlier.module), earlier.proxies])
-    return Keeper(spec, parts)
+    return parts

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skhug._training.left_out import LeftOut
 from skhug._training.objective import Objective
-from skhug.optimizers import Segment, default_weight_decay, flatten, make_stepper
+from skhug.optimizers import Segment, flatten, make_stepper
 from skhug.optimizers._steppers import FlatStepper, TorchStepper
 
 __all__ = ["Choice", "CycleEnds", "Patience", "TrainingState"]
@@ -114,13 +114,11 @@ class TrainingState:
         proxy_learning_rate: float,
         weight_decay: float | None,
     ) -> TrainingState:
-        """Lay the parameters out flat and make the optimizer; None is its own weight decay.
+        """Lay the parameters out flat and make the optimizer; for None it decays as it will.
 
         Only matrices decay: biases and the scales of normalisations do not, nor do proxies,
         whose length means nothing.
         """
-        if weight_decay is None:
-            weight_decay = default_weight_decay(optimizer)
         parameters = [
             (p, rate, weight_decay if p.ndim > 1 else 0.0)
             for p, rate in objective.encoder.learning_rates(learning_rate)

@@ -3,66 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skhug._data.rows import Rows
 from skhug._device import to_tensor
-from skhug._guesses import did_you_mean
 from skhug._model.embedding import device_of, embed
 from skhug._training.objective import Objective
-from skhug.metrics._class_statistics import Classwise
-from skhug.metrics._measures import GEOMETRY
+
+if TYPE_CHECKING:
+    from skhug.metrics._class_statistics import Classwise
 
 # A quarter of the rows is measured, between these bounds, and of a class at least as many.
 SAMPLE_ROWS = (512, 2048)
 _ROWS_PER_CLASS = 8
 
-# Names that stand for several.
-GROUPS = {
-    "nc": (
-        "within_class_variability",
-        "cdnv",
-        "equinorm",
-        "equiangularity",
-        "self_duality",
-        "ncc_agreement",
-    ),
-}
-
-
-# Columns of history_ that training fills.
-_RESERVED = ("epoch", "loss", "between", "within", "validation_score", "left_out_score")
-
 
 def make_tracker(
-    track: str | Callable[..., Any] | Sequence[str | Callable[..., Any]],
-    objective: Objective,
-    rows: Rows,
+    functions: dict[str, Callable[[Classwise], float]], objective: Objective, rows: Rows
 ) -> Callable[[], dict[str, float]]:
     """Return a function that measures the model as it is when called.
 
     Parameters
     ----------
-    track : str, callable or sequence of these
-        Names of measures or groups; callables take ``(embeddings, labels, proxies)``, tensors.
+    functions : dict of callable
+        Measures by the name of their column.
     objective : Objective
         Encoder and proxies in training.
     rows : Rows
         Training rows, of which a sample is measured.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or two measures have the same.
     """
-    functions = _functions(track)
     if not functions:
         return dict
     if len(np.unique(rows.y)) < 2:  # a call of partial_fit: nothing between classes to measure
         return lambda: dict.fromkeys(functions, math.nan)
+    # Here: a fit that tracks nothing needs no metrics.
+    from skhug.metrics._class_statistics import Classwise
+
     sample = sample_by_class(rows.y)
     X, labels = rows.X[sample], to_tensor(rows.y[sample], device_of(objective.encoder))
 
@@ -90,35 +69,3 @@ def sample_by_class(y: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [p[np.linspace(0, len(p) - 1, min(len(p), per_class)).astype(int)] for p in parts]
     )
-
-
-def _functions(track: Any) -> dict[str, Callable[..., float]]:
-    functions: dict[str, Callable[[Classwise], float]] = {}
-    for item in [track] if isinstance(track, str) or callable(track) else track:
-        if callable(item):
-            name = getattr(item, "__name__", type(item).__name__)
-            if name in functions:
-                raise ValueError(f"track has two measures called {name!r}: name them apart.")
-            if name in _RESERVED:
-                raise ValueError(
-                    f"track has a function called {name!r}, as history_ calls a column of its "
-                    "own: rename it."
-                )
-            functions[name] = _of_tensors(item)
-        else:
-            functions |= {name: _known(name) for name in GROUPS.get(item, (item,))}
-    return functions
-
-
-def _known(name: str) -> Callable[[Classwise], float]:
-    if name not in GEOMETRY:
-        known = ", ".join([*GROUPS, *GEOMETRY])
-        meant = did_you_mean(name, [*GROUPS, *GEOMETRY])
-        raise ValueError(
-            f"track has {name!r}: pass callables, or names among {known}. {meant}".rstrip()
-        )
-    return GEOMETRY[name].value
-
-
-def _of_tensors(function: Callable[..., Any]) -> Callable[[Classwise], float]:
-    return lambda x: float(function(x.embeddings, x.codes, x.proxies))

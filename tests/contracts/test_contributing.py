@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+import skhug
+
 ROOT = Path(__file__).parents[2]
+PACKAGE = Path(skhug.__file__).parent  # elsewhere where the installed package is tested
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 OBJECTS = re.findall(r"^\| `(\w+)` \| `([\w/]+\.py)` \|", TEXT, re.M)
 
 
 def test_files_that_are_named_are_there():
-    folders = [ROOT / name for name in ("skhug", "benchmarks", "tests")]
+    folders = [PACKAGE, ROOT / "benchmarks", ROOT / "tests"]
     there = [path.as_posix() for folder in folders for path in folder.rglob("*.py")]
     named = re.findall(r"`([\w/]+\.py)`", TEXT)
     assert named
@@ -21,7 +24,7 @@ def test_files_that_are_named_are_there():
 
 @pytest.mark.parametrize(("name", "path"), OBJECTS)
 def test_objects_of_a_fit_are_defined_where_their_table_says(name, path):
-    tree = ast.parse((ROOT / "skhug" / path).read_text())
+    tree = ast.parse((PACKAGE / path).read_text())
     assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
 
 

@@ -121,15 +121,23 @@ def test_building_an_estimator_loads_little_of_scikit_learn():
     assert loaded == []
 
 
-def test_fitting_imports_nothing_optional_and_no_compiler_stack():
+@pytest.mark.parametrize("name", ["HUGClassifier", "HUGEmbedder"])
+def test_torch_is_loaded_before_scikit_learn(name):
+    # torch's import looks up the path of every module that is loaded: of scikit-learn's, too.
+    loaded = run_python(f"import sys\nfrom skhug import {name}\nprint(*sys.modules)")
+    assert loaded.index("torch") < loaded.index("sklearn")
+
+
+def test_fitting_imports_nothing_optional_no_compiler_stack_and_nothing_that_it_does_not_use():
     # scikit-learn itself imports pandas and rich where they are installed.
-    optional = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]
+    not_needed = ["matplotlib", "polars", "pyarrow.dataset", "torch._dynamo", "torch._inductor"]
+    not_needed += ["skhug.metrics", "skhug._saving", "safetensors"]
     loaded = run_python(
         "import sys\n"
         "from skhug import HUGClassifier\n"
         "X = [[0.0], [1.0]] * 5\n"
         "HUGClassifier(max_epochs=2, random_state=0).fit(X, [0, 1] * 5).predict_proba(X)\n"
-        f"print(*[m for m in {optional} if m in sys.modules])"
+        f"print(*[m for m in {not_needed} if m in sys.modules])"
     )
     assert loaded == []
 

@@ -11,7 +11,8 @@ from sklearn.datasets import make_circles
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 from skhug import MHE, MLP, SGD, AdamW, HUGClassifier, HUGEmbedder, Learned, _parameters
-from skhug._defaults import default_decay
+from skhug._data.rows import Rows
+from skhug._defaults import default_decay, resolve
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,23 @@ def test_the_defaults_tell_a_ring_from_its_inside():
     assert HUGClassifier(random_state=0).fit(X_train, y_train).score(X_test, y_test) > 0.9
     linear = HUGClassifier(MLP(()), random_state=0).fit(X_train, y_train)
     assert linear.score(X_test, y_test) < 0.7
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"encoder": "mlp", "uniformity": "mhs", "proxies": "learned", "optimizer": "sgd"},
+        {"class_weight": "balanced", "track": ("nc", "separation"), "precision": "bfloat16"},
+    ],
+    ids=["defaults", "names", "more names"],
+)
+def test_a_fit_reads_strings_once(parameters):
+    rows = Rows(np.random.default_rng(0).random((20, 3)), np.arange(20) % 4, np.ones(20))
+    settings = resolve(HUGClassifier(**parameters), rows, np.arange(4), 0)
+    strings = [name for name, value in settings._asdict().items() if isinstance(value, str)]
+    assert strings == []
+    assert all(map(callable, settings.track.values()))
 
 
 # --- alpha beside fixed proxies ------------------------------------------------------------

@@ -17,8 +17,8 @@ from skhug._model.embedding import embed
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sklearn import EpochCallbacks
 from skhug._training.fit import Plan, fit
+from skhug._training.keeping import NoKeeper
 from skhug._training.left_out import LeftOut
-from skhug._training.resuming import NoKeeper
 from skhug._training.state import CycleEnds
 from skhug.encoders import MLP
 from skhug.optimizers import SCHEDULES

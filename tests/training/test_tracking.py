@@ -5,7 +5,8 @@ import pytest
 from sklearn.base import clone
 
 from skhug import HUGClassifier, HUGEmbedder
-from skhug._training.tracking import GROUPS, SAMPLE_ROWS, sample_by_class
+from skhug._parameters import MEASURE_GROUPS
+from skhug._training.tracking import SAMPLE_ROWS, sample_by_class
 from skhug.metrics import neural_collapse_report
 
 
@@ -17,7 +18,7 @@ def largest_norm(embeddings, labels, proxies):
 def test_history_carries_what_is_tracked(Estimator, iris):
     track = ("nc", "separation", largest_norm)
     estimator = Estimator(max_epochs=5, track=track, random_state=0).fit(*iris)
-    names = [*GROUPS["nc"], "separation", "largest_norm"]
+    names = [*MEASURE_GROUPS["nc"], "separation", "largest_norm"]
     assert all(set(names) <= set(row) for row in estimator.history_)
     report = neural_collapse_report(estimator, *iris)  # all rows: fewer than the sample
     last = estimator.history_[-1]
