@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
+from skhug._sparse import SparseRows
 
 __all__ = [
     "Cast",
@@ -20,10 +21,13 @@ __all__ = [
     "may_overrun_memory",
     "prepare_images",
     "prepare_rows",
+    "squeezed",
 ]
 
 # Units from the centre beyond which all is equally far: its square is finite in float32.
 _FAR = 1e15
+# Units within which every standardised value is kept.
+_LIMIT = 3.0
 # Torch's layers for images that say whether they have a stride.
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -50,9 +54,9 @@ class Prepare(nn.Module):
         """Return raw rows as the body takes them."""
         return self.normalize(self.arrange(X))
 
-    def arrange(self, X: Tensor) -> Tensor:
+    def arrange(self, X: Tensor | SparseRows) -> Tensor:
         """Return raw rows in the shape that the body takes, their values as they are."""
-        return X
+        return X.to_dense() if isinstance(X, SparseRows) else X
 
     def normalize(self, X: Tensor) -> Tensor:
         """Return arranged rows in the units and the dtype that the body takes."""
@@ -87,7 +91,7 @@ class Standardize(Prepare):
     precision is lost.
     """
 
-    limit = 3.0
+    limit = _LIMIT
 
     def __init__(self, centre: Tensor, inverse_scale: Tensor, dtype: torch.dtype) -> None:
         super().__init__(dtype)
@@ -113,8 +117,13 @@ class Standardize(Prepare):
             X = X.float()
         if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
-        z = (X - centre).mul_(inverse_scale).to(self.dtype).clamp_(-_FAR, _FAR)
-        return z * torch.addcmul(z.new_ones(()), z, z, value=self.limit**-2).rsqrt_()
+        return squeezed((X - centre).mul_(inverse_scale).to(self.dtype))
+
+
+def squeezed(z: Tensor) -> Tensor:
+    """Return standardised values squeezed smoothly to within the limit; changes z in place."""
+    z = z.clamp_(-_FAR, _FAR)
+    return z * torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_()
 
 
 class NormalizeImages(Prepare):
@@ -161,9 +170,9 @@ class NormalizeImages(Prepare):
         """Return the shape of a prepared image."""
         return self.layout.channels_first
 
-    def arrange(self, X: Tensor) -> Tensor:
+    def arrange(self, X: Tensor | SparseRows) -> Tensor:
         """Return images as a view of shape (batch, C, H, W)."""
-        return self.layout.to_channels_first(X)
+        return self.layout.to_channels_first(super().arrange(X))
 
     def normalize(self, X: Tensor) -> Tensor:
         """Return normalised images with the channels last in memory, where the body allows it.

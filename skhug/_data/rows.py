@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skhug._data.sources import Source, take
+from skhug._sparse import CompressedRows
 
 __all__ = ["Rows", "Task", "split_rows"]
 
@@ -14,7 +15,7 @@ __all__ = ["Rows", "Task", "split_rows"]
 class Rows(NamedTuple):
     """Validated rows: features (n, ...), class indices (n,), weights (n,)."""
 
-    X: np.ndarray | Source
+    X: np.ndarray | Source | CompressedRows
     y: np.ndarray
     weight: np.ndarray
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from skhug._data.columns import as_array
 from skhug._data.sources import Source, open_rows
+from skhug._data.sparse_formats import SPARSE, held
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
 from skhug._sklearn import (
@@ -23,6 +24,7 @@ from skhug._sklearn import (
     check_y,
     validate_parameter_constraints,
 )
+from skhug._sparse import CompressedRows
 
 __all__ = [
     "check_classes",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 # Kept as they come, uint8 since images are large; all else becomes the first of them.
-_KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True}
+_KEPT = {"dtype": (np.float64, np.float32, np.uint8), "allow_nd": True, **SPARSE}
 
 
 def check_parameters(estimator: Any, constraints: dict[str, list[Any]]) -> None:
@@ -65,7 +67,7 @@ def _is_allowed(parameter: str, constraints: list[Any], value: Any) -> bool:
     return True
 
 
-def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
+def check_rows(estimator: Any, X: Any) -> np.ndarray | Source | CompressedRows:
     """Return rows or images as a finite array, checked against those seen in fit.
 
     Of what is read in blocks the values are checked when they are read.
@@ -75,7 +77,7 @@ def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
     if isinstance(X, Source):
         validate_data(estimator, X[:1], reset=False, **_KEPT)
         return X
-    return validate_data(estimator, X, reset=False, **_KEPT)
+    return held(validate_data(estimator, X, reset=False, **_KEPT))
 
 
 def _check_sample_shape(estimator: Any, X: Any) -> None:
@@ -91,7 +93,7 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 
 def check_training_data(
     estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
-) -> tuple[np.ndarray | Source, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | Source | CompressedRows, np.ndarray, np.ndarray]:
     """Return X, y and weights of all rows, those of weight zero too: their labels are classes.
 
     Raises
@@ -107,6 +109,7 @@ def check_training_data(
         y = _check_source(estimator, X, y, reset=reset)
     else:
         X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
+        X = held(X)
     if reset:
         estimator.input_shape_ = X.shape[1:]
         estimator.input_dtype_ = X.dtype.name

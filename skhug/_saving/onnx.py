@@ -250,10 +250,10 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     """Return rows about the centre of those in fit, as far as the model knows it."""
     normal = np.random.default_rng(0).standard_normal((_DRAWN_ROWS, *served.input_shape))
     known = {name: np.asarray(v, "f8") for name, v in served.prepare.named_buffers()}
-    if "centre" in known:
+    if "inverse_scale" in known:
         live = known["inverse_scale"] != 0
         normal *= np.where(live, 1 / np.where(live, known["inverse_scale"], 1), 0)
-        normal += known["centre"]
+        normal += known.get("centre", 0.0)
     elif "mean" in known:
         live = known["inverse_std"][known["inverse_std"] != 0]
         normal = known["mean"].mean() + (normal / live.mean() if live.size else 0 * normal)

@@ -1,0 +1,138 @@
+"""From sparse rows on the device to what a body takes: zeros stay zeros, and are not stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skhug._data.prepare import Cast, Prepare, squeezed
+from skhug._data.sources import Source
+from skhug._device import to_tensor
+from skhug._sparse import CompressedRows, SparseRows, lie_by_columns
+from skhug.encoders._members import Members
+
+__all__ = ["DenseBlocks", "SparseCast", "SparseScale", "prepare_sparse"]
+
+
+class _KeepsZeros(Prepare):
+    """Base of what leaves zeros where they are: a perceptron is given sparse rows as such.
+
+    Any other body is given them dense, batch by batch.
+    """
+
+    per_batch = True
+    _body_takes_sparse = False
+
+    def arrange(self, X: Tensor | SparseRows) -> Tensor | SparseRows:
+        """Return sparse rows as such if the body takes them."""
+        dense = isinstance(X, SparseRows) and not self._body_takes_sparse
+        return X.to_dense() if dense else X
+
+    def normalize(self, X: Tensor | SparseRows) -> Tensor | SparseRows:
+        """Return rows in the units and the dtype that the body takes."""
+        if isinstance(X, SparseRows):
+            return X.with_values(self._scaled(X.values, X.columns))
+        return self._scaled(X, slice(None))
+
+    def suit(self, body: nn.Module) -> None:
+        """Lay the first weights out as products with sparse rows read them."""
+        layers = _first_layers(body)
+        self._body_takes_sparse = bool(layers)
+        for layer in layers:
+            lie_by_columns(layer.weight)
+
+    def _scaled(self, values: Tensor, columns: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class SparseCast(_KeepsZeros, Cast):
+    """Changes the dtype and nothing else."""
+
+    def _scaled(self, values: Tensor, columns: Any) -> Tensor:
+        return values.to(self.dtype)
+
+
+class SparseScale(_KeepsZeros):
+    """Scales features and does not centre them.
+
+    Parameters
+    ----------
+    inverse_scale : Tensor of shape (n_features,)
+        What values are multiplied by.
+    dtype : torch.dtype
+        Of the computation.
+    """
+
+    def __init__(self, inverse_scale: Tensor, dtype: torch.dtype) -> None:
+        super().__init__(dtype)
+        self.register_buffer("inverse_scale", inverse_scale)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        return {"inverse_scale": self.inverse_scale}
+
+    def _scaled(self, values: Tensor, columns: Any) -> Tensor:
+        z = (values * self.inverse_scale[columns]).to(self.dtype)
+        return squeezed(z)
+
+
+def _first_layers(body: nn.Module) -> list[nn.Linear]:
+    """Return the linear layers that a perceptron, or each of several, begins with; else none."""
+    networks = list(body.networks) if type(body) is Members else [body]
+    if not all(type(network) is nn.Sequential and len(network) for network in networks):
+        return []
+    layers = [network[0] for network in networks]
+    return layers if all(type(layer) is nn.Linear for layer in layers) else []
+
+
+def prepare_sparse(
+    X: CompressedRows, standardize: Any, device: torch.device, dtype: torch.dtype
+) -> SparseCast | SparseScale:
+    """Return what prepares sparse rows, with statistics of these; ``standardize`` as in Encoder."""
+    if standardize is False:
+        return SparseCast(dtype)
+    if standardize is not True:
+        raise ValueError(
+            f"standardize={standardize!r} is per channel of images, and X has sparse rows: pass "
+            "True or False."
+        )
+    return SparseScale(inverse_scale(largest_magnitudes(X), device), dtype)
+
+
+def inverse_scale(scale: np.ndarray, device: torch.device) -> Tensor:
+    """Return what columns of a scale are multiplied by; 0 where they hold zeros alone."""
+    exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return to_tensor(inverse, device, exact)
+
+
+def largest_magnitudes(X: Any) -> np.ndarray:
+    """Return the largest magnitude in each column, float64; rows may be dense as well."""
+    largest = np.zeros(X.shape[1])
+    if isinstance(X, CompressedRows):
+        values, columns, _ = X.parts
+        np.maximum.at(largest, columns, np.abs(values.astype(np.float64)))
+        return largest
+    for start in range(0, len(X), _ROWS):
+        block = X[start : start + _ROWS]
+        np.maximum(largest, np.abs(block.astype(np.float64)).max(axis=0), out=largest)
+    return largest
+
+
+class DenseBlocks(Source):
+    """Sparse rows for what takes dense ones: each block is made dense when it is read."""
+
+    def __init__(self, rows: CompressedRows) -> None:
+        super().__init__(rows.shape, rows.dtype)
+        self._rows = rows
+
+    def _read(self, key: slice | np.ndarray) -> np.ndarray:
+        return self._rows[key].csr.toarray()
+
+
+def dense_blocks(X: Any) -> Any:
+    """Return rows that read as arrays, block by block where they are sparse."""
+    return DenseBlocks(X) if isinstance(X, CompressedRows) else X
