@@ -1,7 +1,8 @@
-"""Rows of which zeros are not stored: as they lie in memory, and on a device with their products."""
+"""Rows of which zeros are not stored: in memory, and on a device with their products."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class SparseRows:
     def tensor_split(self, n_parts: int) -> tuple[SparseRows, ...]:
         """Return so many parts, as ``Tensor.tensor_split`` cuts them."""
         ends = np.cumsum([0, *map(len, np.array_split(np.arange(len(self)), n_parts))])
-        return tuple(self[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(self[a:b] for a, b in itertools.pairwise(ends))
 
     def row_of_each(self) -> Tensor:
         """Return the row of every value."""

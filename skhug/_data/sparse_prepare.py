@@ -14,7 +14,10 @@ from skhug._device import to_tensor
 from skhug._sparse import CompressedRows, SparseRows, lie_by_columns
 from skhug.encoders._members import Members
 
-__all__ = ["DenseBlocks", "SparseCast", "SparseScale", "prepare_sparse"]
+__all__ = ["DenseBlocks", "SparseCast", "SparseScale", "dense_blocks", "prepare_sparse"]
+
+# Dense rows looked at at once.
+_ROWS = 256
 
 
 class _KeepsZeros(Prepare):
