@@ -9,7 +9,7 @@ import numpy as np
 
 from skhug._data.rows import Rows
 from skhug._data.sources import Source
-from skhug._data.sparse_prepare import dense_blocks
+from skhug._data.sparse_rows import dense_blocks
 
 __all__ = ["NO_FOLD", "assign_folds", "left_out_weights", "stream_folds"]
 

@@ -43,6 +43,8 @@ class Prepare(nn.Module):
 
     # Whether training prepares batch by batch: rows in memory stay as small as they came.
     per_batch = False
+    # Whether the body is given sparse rows as such.
+    keeps_sparse = False
     # Rows to embed at once.
     block_rows = 2048
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skhug._data.prepare import Cast, Prepare, squeezed
-from skhug._data.sources import Source
 from skhug._device import to_tensor
 from skhug._sparse import CompressedRows, SparseRows, lie_by_columns
 from skhug.encoders._members import Members
 
-__all__ = ["DenseBlocks", "SparseCast", "SparseScale", "dense_blocks", "prepare_sparse"]
+__all__ = [
+    "ScaleSummary",
+    "SparseCast",
+    "SparseScale",
+    "prepare_sparse",
+]
 
 # Dense rows looked at at once.
 _ROWS = 256
@@ -27,12 +31,10 @@ class _KeepsZeros(Prepare):
     """
 
     per_batch = True
-    _body_takes_sparse = False
 
     def arrange(self, X: Tensor | SparseRows) -> Tensor | SparseRows:
         """Return sparse rows as such if the body takes them."""
-        dense = isinstance(X, SparseRows) and not self._body_takes_sparse
-        return X.to_dense() if dense else X
+        return X if self.keeps_sparse else super().arrange(X)
 
     def normalize(self, X: Tensor | SparseRows) -> Tensor | SparseRows:
         """Return rows in the units and the dtype that the body takes."""
@@ -43,7 +45,7 @@ class _KeepsZeros(Prepare):
     def suit(self, body: nn.Module) -> None:
         """Lay the first weights out as products with sparse rows read them."""
         layers = _first_layers(body)
-        self._body_takes_sparse = bool(layers)
+        self.keeps_sparse = bool(layers)
         for layer in layers:
             lie_by_columns(layer.weight)
 
@@ -92,7 +94,11 @@ def _first_layers(body: nn.Module) -> list[nn.Linear]:
 
 
 def prepare_sparse(
-    X: CompressedRows, standardize: Any, device: torch.device, dtype: torch.dtype
+    X: CompressedRows,
+    weight: np.ndarray,
+    standardize: Any,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> SparseCast | SparseScale:
     """Return what prepares sparse rows, with statistics of these; ``standardize`` as in Encoder."""
     if standardize is False:
@@ -102,14 +108,34 @@ def prepare_sparse(
             f"standardize={standardize!r} is per channel of images, and X has sparse rows: pass "
             "True or False."
         )
-    return SparseScale(inverse_scale(largest_magnitudes(X), device), dtype)
-
-
-def inverse_scale(scale: np.ndarray, device: torch.device) -> Tensor:
-    """Return what columns of a scale are multiplied by; 0 where they hold zeros alone."""
+    _, scale = ScaleSummary.of(X, weight).centre_and_scale()
     exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    return to_tensor(inverse, device, exact)
+    return SparseScale(to_tensor(inverse, device, exact), dtype)
+
+
+class ScaleSummary(NamedTuple):
+    """What is kept of rows so that the scale of those of later calls can be added: ``largest``."""
+
+    largest: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, weight: np.ndarray) -> ScaleSummary:
+        """Return the summary of rows, sparse or dense."""
+        return cls(largest_magnitudes(X))
+
+    @classmethod
+    def assumed(cls, scale: np.ndarray) -> ScaleSummary:
+        """Return a summary that a scale may have come from."""
+        return cls(scale)
+
+    def merged(self, newer: ScaleSummary, seed: int) -> ScaleSummary:
+        """Return the summary of the rows of both."""
+        return ScaleSummary(np.maximum(self.largest, newer.largest))
+
+    def centre_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return zeros, and what each column is divided by; 0 of one that holds zeros alone."""
+        return np.zeros_like(self.largest), self.largest
 
 
 def largest_magnitudes(X: Any) -> np.ndarray:
@@ -123,19 +149,3 @@ def largest_magnitudes(X: Any) -> np.ndarray:
         block = X[start : start + _ROWS]
         np.maximum(largest, np.abs(block.astype(np.float64)).max(axis=0), out=largest)
     return largest
-
-
-class DenseBlocks(Source):
-    """Sparse rows for what takes dense ones: each block is made dense when it is read."""
-
-    def __init__(self, rows: CompressedRows) -> None:
-        super().__init__(rows.shape, rows.dtype)
-        self._rows = rows
-
-    def _read(self, key: slice | np.ndarray) -> np.ndarray:
-        return self._rows[key].csr.toarray()
-
-
-def dense_blocks(X: Any) -> Any:
-    """Return rows that read as arrays, block by block where they are sparse."""
-    return DenseBlocks(X) if isinstance(X, CompressedRows) else X

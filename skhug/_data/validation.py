@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from skhug._data.columns import as_array
 from skhug._data.sources import Source, open_rows
-from skhug._data.sparse_formats import SPARSE, held
+from skhug._data.sparse_rows import SPARSE, check_fill, held
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
 from skhug._sklearn import (
@@ -73,6 +73,7 @@ def check_rows(estimator: Any, X: Any) -> np.ndarray | Source | CompressedRows:
     Of what is read in blocks the values are checked when they are read.
     """
     X = open_rows(X)
+    check_fill(X)
     _check_sample_shape(estimator, X)
     if isinstance(X, Source):
         validate_data(estimator, X[:1], reset=False, **_KEPT)
@@ -102,6 +103,7 @@ def check_training_data(
         If X, y or the weights are not usable, with what to do.
     """
     X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
+    check_fill(X)
     _check_labels(y)
     if not reset:
         _check_sample_shape(estimator, X)

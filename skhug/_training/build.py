@@ -16,7 +16,8 @@ from skhug._data.image_layout import Layout
 from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
 from skhug._data.rows import Rows, Task
-from skhug._data.sparse_prepare import dense_blocks, prepare_sparse
+from skhug._data.sparse_prepare import prepare_sparse
+from skhug._data.sparse_rows import dense_blocks
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
@@ -109,7 +110,7 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     taken = layout.channels_first if layout else shape
     body = build_body(encoder, taken, width).to(device=device, dtype=settings.dtype)
     if layout is None and isinstance(rows.X, CompressedRows):
-        prepare = prepare_sparse(rows.X, standardize, device, settings.dtype)
+        prepare = prepare_sparse(rows.X, rows.weight, standardize, device, settings.dtype)
     elif layout is None:
         prepare = prepare_rows(rows.X, rows.weight, standardize, device, settings.dtype)
     else:
@@ -213,6 +214,11 @@ def _training_body(settings: Settings, objective: Objective) -> Callable[[Tensor
     """Return what training calls for the body: itself, compiled, under autocast, or both."""
     body, device = objective.encoder.body, objective.proxies.device
     forward = body.__call__
+    if settings.compile and objective.encoder.prepare.keeps_sparse:
+        raise ValueError(
+            "compile=True is for dense rows, and X is sparse: set compile=False, which trains "
+            "sparse rows through sparse products."
+        )
     if settings.compile:
         # Batches come in two sizes: two fast programs beat one for any size.
         forward = torch.compile(body, dynamic=False).__call__

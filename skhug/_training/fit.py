@@ -20,6 +20,7 @@ from skhug._model.embedding import device_of, embed
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import seeded, threads_for
 from skhug._sklearn import EpochCallbacks
+from skhug._sparse import CompressedRows
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration
@@ -189,7 +190,7 @@ def _monitor(
     settings, rows, classes = plan.settings, plan.task.rows, plan.task.classes
     callbacks = plan.listen(
         settings.max_epochs - state.epoch,
-        X=rows.X,
+        X=rows.X.csr if isinstance(rows.X, CompressedRows) else rows.X,
         y=lambda: classes[rows.y],
         metadata={"sample_weight": rows.weight} if np.ptp(rows.weight) else None,
     )
