@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from skhug._data.prepare import Cast, Prepare, squeezed
@@ -20,8 +21,10 @@ __all__ = [
     "prepare_sparse",
 ]
 
-# Dense rows looked at at once.
+# Rows looked at at once.
 _ROWS = 256
+# Units that a typical value is scaled to.
+_TYPICAL = 3.0
 
 
 class _KeepsZeros(Prepare):
@@ -115,37 +118,41 @@ def prepare_sparse(
 
 
 class ScaleSummary(NamedTuple):
-    """What is kept of rows so that the scale of those of later calls can be added: ``largest``."""
+    """What is kept of rows so that the scale of those of later calls can be added.
 
-    largest: np.ndarray
+    ``magnitude``, ``count`` (n_features,): of a column's values other than 0, the sum of their
+    magnitudes and that of their rows' weights, which are 1 in the mean.
+    """
+
+    magnitude: np.ndarray
+    count: np.ndarray
 
     @classmethod
     def of(cls, X: Any, weight: np.ndarray) -> ScaleSummary:
-        """Return the summary of rows, sparse or dense."""
-        return cls(largest_magnitudes(X))
+        """Return the summary of rows, sparse or dense, which count by their weights."""
+        magnitude, count = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+        share = weight * (len(weight) / weight.sum())
+        for start in range(0, len(X), _ROWS):
+            block = X[start : start + _ROWS]
+            block = block.csr if isinstance(block, CompressedRows) else csr_array(block)
+            of_each = np.repeat(share[start : start + _ROWS], np.diff(block.indptr))
+            values, columns = np.abs(block.data.astype(np.float64)), block.indices
+            np.add.at(magnitude, columns, values * of_each)
+            np.add.at(count, columns, np.where(values > 0, of_each, 0))
+        return cls(magnitude, count)
 
     @classmethod
-    def assumed(cls, scale: np.ndarray) -> ScaleSummary:
-        """Return a summary that a scale may have come from."""
-        return cls(scale)
+    def assumed(cls, scale: np.ndarray, newer: ScaleSummary) -> ScaleSummary:
+        """Return a summary that a scale may have come from, of as many values as a newer one's."""
+        count = np.where(scale > 0, np.maximum(newer.count, 1), 0)
+        return cls(scale * _TYPICAL * count, count)
 
     def merged(self, newer: ScaleSummary, seed: int) -> ScaleSummary:
         """Return the summary of the rows of both."""
-        return ScaleSummary(np.maximum(self.largest, newer.largest))
+        return ScaleSummary(*(a + b for a, b in zip(self, newer, strict=True)))
 
     def centre_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Return zeros, and what each column is divided by; 0 of one that holds zeros alone."""
-        return np.zeros_like(self.largest), self.largest
-
-
-def largest_magnitudes(X: Any) -> np.ndarray:
-    """Return the largest magnitude in each column, float64; rows may be dense as well."""
-    largest = np.zeros(X.shape[1])
-    if isinstance(X, CompressedRows):
-        values, columns, _ = X.parts
-        np.maximum.at(largest, columns, np.abs(values.astype(np.float64)))
-        return largest
-    for start in range(0, len(X), _ROWS):
-        block = X[start : start + _ROWS]
-        np.maximum(largest, np.abs(block.astype(np.float64)).max(axis=0), out=largest)
-    return largest
+        scale = self.magnitude / np.where(self.count > 0, self.count, 1) / _TYPICAL
+        scale[scale < np.finfo(np.float64).tiny] = 0  # it has no inverse
+        return np.zeros_like(scale), scale

@@ -138,7 +138,7 @@ def _assumed(prepare: Prepare, newer: Summary) -> Summary:
         mean, std = _array(prepare.mean), _inverse(_array(prepare.inverse_std))
         return ChannelSummary(_ASSUMED_IMAGES, mean, std)
     if isinstance(prepare, SparseScale):
-        return ScaleSummary.assumed(_inverse(_array(prepare.inverse_scale)))
+        return ScaleSummary.assumed(_inverse(_array(prepare.inverse_scale)), newer)
     centre, scale = _array(prepare.centre), _inverse(_array(prepare.inverse_scale))
     return FeatureSummary.assumed(centre, scale, newer)
 
