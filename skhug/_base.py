@@ -160,13 +160,16 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or images
-            Finite numbers. Tensors are taken from any device, in half precision as float32. In
-            a data frame a column of vectors of one length counts as so many columns; text,
-            categories and times are refused by the column's name. Memory maps and other arrays
-            that load when indexed (HDF5, Zarr) of more than 256 MiB, and any
-            ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
-            never loaded as a whole.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or images
+            Finite numbers. Sparse matrices and arrays of any format, sparse tensors and data frames
+            of sparse columns are never made dense as a whole: a perceptron is trained on them by
+            sparse products, and any other encoder, or ``augment``, is given each batch dense. Those
+            of fewer than 512 features and at most 64 MiB when dense are made dense. Tensors are
+            taken from any device, in half precision as float32. In a data frame a column of vectors
+            of one length counts as so many columns; text, categories and times are refused by the
+            column's name. Memory maps and other arrays that load when indexed (HDF5, Zarr) of more
+            than 256 MiB, and any ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in
+            every epoch and never loaded as a whole.
         y : array-like of shape (n_samples,), optional
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
@@ -215,9 +218,10 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows. The statistics that inputs are standardised by are those of all calls so far,
             where every row counts alike; after ``fit`` they move from its own with the new rows.
+            Whether inputs are centred is settled by the first call: of sparse rows they are not.
         y : array-like of shape (n_samples,)
             Labels; the rows of a class may arrive in any call.
         classes : array-like of shape (n_classes,), optional
@@ -356,8 +360,9 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples of the shape seen in fit; also those that ``fit`` reads in blocks.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples of the shape seen in fit, sparse or not whichever those were; also those that
+            ``fit`` reads in blocks.
         out : array of shape (n_samples, n_components), optional
             What to write to, block by block, and return: for instance a ``numpy.memmap`` where
             the embeddings are larger than memory. It has the dtype of ``proxies_``.

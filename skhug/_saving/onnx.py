@@ -25,6 +25,7 @@ from skhug._saving.onnx_check import (
     runtime_outputs,
     write_graph,
 )
+from skhug._sparse_formats import as_scipy, is_sparse
 
 __all__ = [
     "INPUT_DTYPES",
@@ -262,6 +263,11 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     return normal.astype(dtype)
 
 
+def _dense(X: Any) -> np.ndarray:
+    """Return rows as an array: a graph takes no others."""
+    return as_scipy(X).toarray() if is_sparse(X) else np.asarray(numeric_rows(X))
+
+
 class OnnxMixin:
     """What makes a fitted estimator write itself as a graph."""
 
@@ -272,14 +278,16 @@ class OnnxMixin:
         for any batch. It gives ``embedding`` (batch, n_components); a classifier's also gives
         ``label``, ``probabilities`` (batch, n_classes) and ``decision``, as ``predict``,
         ``predict_proba`` and ``decision_function`` do. Outputs are float32. The graph is run by
-        onnxruntime and compared with the estimator before it is written.
+        onnxruntime and compared with the estimator before it is written. It takes dense rows, also
+        of a model that was fitted on sparse ones.
 
         Parameters
         ----------
         path : str or Path
             File to write.
-        X : array-like of shape (n_samples, n_features), optional
-            Some rows to compare on; without, rows are drawn about the mean of those in fit.
+        X : array-like or sparse matrix of shape (n_samples, n_features), optional
+            Some rows to compare on, made dense; without, rows are drawn about the mean of those in
+            fit.
         dtype : {"float32", "float64", "uint8"}, optional
             What rows come in; by default what they came in in fit.
 
@@ -320,7 +328,7 @@ class OnnxMixin:
         # Models of files that an earlier version wrote do not know.
         dtype = dtype or getattr(self, "input_dtype_", self.proxies_.dtype)
         model = onnx_graph(served, dtype)
-        rows = _drawn(served, dtype) if X is None else np.asarray(numeric_rows(X)).astype(dtype)
+        rows = _drawn(served, dtype) if X is None else _dense(X).astype(dtype)
         differs = disagreement(self, rows, runtime_outputs(model, {"X": rows}))
         if differs:
             raise ValueError(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import skhug
 from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder
-from skhug._data.sparse_prepare import SparseScale, prepare_sparse
+from skhug._data.sparse_prepare import ScaleSummary, SparseScale, prepare_sparse
 from skhug._device import to_tensor
 from skhug._sparse import CompressedRows
 from skhug._training import build
@@ -57,6 +57,7 @@ def on_device(X):
     "parameters",
     [
         {},
+        {"encoder": MLP((64,), softness=100.0, members=4)},
         {"encoder": MLP(())},
         {"encoder": MLP(members=3)},
         {"encoder": MLP(members=2, dropout=0.1)},
@@ -80,7 +81,8 @@ def test_a_fit_is_that_of_dense_rows_prepared_alike(rows, parameters, monkeypatc
         return prepare_sparse(CompressedRows(sparse.csr_array(X)), *rest)
 
     monkeypatch.setattr(build, "prepare_rows", prepare_rows)
-    of_dense = quick(precision="float64", **parameters).fit(X.toarray(), y)
+    encoder = {"encoder": of_sparse.module_.spec} if of_sparse.module_.spec else {}
+    of_dense = quick(precision="float64", **{**parameters, **encoder}).fit(X.toarray(), y)
     for method in ("transform", "predict_proba"):
         ours, expected = getattr(of_sparse, method)(X), getattr(of_dense, method)(X.toarray())
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
@@ -91,7 +93,7 @@ def test_sample_weights_count_as_repeated_rows(rows):
     X, y = X[:100], y[:100]
     weight = 1 + np.arange(100) % 2
     repeated = np.repeat(np.arange(100), weight)
-    parameters = {"batch_size": 1000, "precision": "float64"}
+    parameters = {"encoder": MLP(members=1), "batch_size": 1000, "precision": "float64"}
     weighted = quick(**parameters).fit(X, y, sample_weight=weight)
     expected = quick(**parameters).fit(X[repeated], y[repeated])
     np.testing.assert_allclose(weighted.transform(X), expected.transform(X), atol=1e-9)
@@ -120,6 +122,42 @@ def test_few_columns_of_very_many_rows_stay_sparse():
     assert isinstance(model.module_.prepare, SparseScale)
     assert model.module_.n_members == 4
     assert model.score(X, y) > 0.9
+
+
+def test_the_scale_is_a_third_of_the_mean_magnitude_of_what_is_stored(rows):
+    X, y = rows
+    weight = 1 + np.arange(300) % 3
+    dense, summary = np.abs(X.toarray()), ScaleSummary.of(CompressedRows(X), weight)
+    weights = weight[:, None] * (dense > 0)
+    total = weights.sum(axis=0)
+    expected = (weights * dense).sum(axis=0) / np.maximum(total, 1) / 3
+    for found in (summary, ScaleSummary.of(X.toarray(), weight)):
+        np.testing.assert_allclose(found.centre_and_scale()[1], expected)
+    values = quick().fit(X, y, sample_weight=weight).module_.prepare(on_device(X)).values
+    z = X.toarray() / np.where(total > 0, expected, 1)
+    np.testing.assert_allclose(values, (z / np.sqrt(1 + z**2 / 9))[X.toarray() > 0], rtol=1e-5)
+
+
+def test_defaults_are_those_for_sparse_rows(rows):
+    X, y = rows
+    spec = quick().fit(X, y).module_.spec
+    assert (spec.hidden_layer_sizes, spec.softness, spec.members) == ((64,), 100.0, 4)
+    spec = quick(HUGEmbedder).fit(X, y).module_.spec
+    assert (spec.hidden_layer_sizes, spec.softness, spec.members) == ((64,), 100.0, 1)
+    module = quick(encoder="mlp").fit(X, y).module_
+    assert (module.spec.hidden_layer_sizes, module.softness, module.n_members) == (
+        (256, 128),
+        100,
+        1,
+    )
+    assert quick(encoder=MLP(softness=1.0)).fit(X, y).module_.softness == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1e-320, 1e-30, 1e300])
+def test_rows_of_any_scale_are_taken(rows, factor):
+    X, y = rows
+    assert np.isfinite(quick(max_epochs=1).fit(X * factor, y).predict_proba(X * factor)).all()
 
 
 # --- formats -------------------------------------------------------------------------------
@@ -327,7 +365,7 @@ def test_files_and_pickles_give_the_same(rows, tmp_path):
 
 def test_an_interrupted_fit_goes_on(rows, tmp_path):
     X, y = rows
-    with pytest.raises(Cut), cut_after(20):
+    with pytest.raises(Cut), cut_after(12):
         quick(checkpoint=tmp_path).fit(X, y)
     other = X.copy()
     other.data[0] += 1
@@ -365,6 +403,15 @@ def test_one_hot_rows_go_through_a_pipeline():
     X = rng.integers(0, 400, (500, 3)).astype(str)
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), quick(max_epochs=20))
     assert model.fit(X, X[:, 0] > "2").score(X, X[:, 0] > "2") > 0.9
+
+
+def test_a_graph_is_compared_on_sparse_rows(rows, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    X, y = rows
+    for model in (quick(), quick(encoder=MLP(standardize=False))):
+        model.fit(X, y).to_onnx(tmp_path / "model.onnx", X)
+        model.to_onnx(tmp_path / "model.onnx")
 
 
 def test_callbacks_see_the_sparse_matrix(rows):
