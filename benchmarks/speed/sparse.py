@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 from common import interval, measure, report, verdict
 
 ROWS, COLUMNS, VALUES, CLASSES = 11_314, 100_000, 150, 20
-HIDDEN, BATCH, EPOCHS, ROUNDS = (256, 128), 200, 2, 5
+HIDDEN, BATCH, EPOCHS, ROUNDS = (256, 128), 200, 1, 5
 LIMIT_MIB = 1024
 
 

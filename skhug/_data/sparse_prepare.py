@@ -137,7 +137,8 @@ class ScaleSummary(NamedTuple):
             block = block.csr if isinstance(block, CompressedRows) else csr_array(block)
             of_each = np.repeat(share[start : start + _ROWS], np.diff(block.indptr))
             values, columns = np.abs(block.data.astype(np.float64)), block.indices
-            np.add.at(magnitude, columns, values * of_each)
+            with np.errstate(over="ignore"):  # the scale is infinite then, and its inverse 0
+                np.add.at(magnitude, columns, values * of_each)
             np.add.at(count, columns, np.where(values > 0, of_each, 0))
         return cls(magnitude, count)
 

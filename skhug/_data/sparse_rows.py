@@ -37,7 +37,7 @@ def check_fill(X: Any) -> None:
     ValueError
         With the value.
     """
-    if not (hasattr(X, "dtypes") and hasattr(X, "sparse")):  # which a frame of others has not
+    if getattr(X, "ndim", 0) != 2 or not hasattr(X, "sparse"):  # which no other frame has
         return
     other = next((kind.fill_value for kind in X.dtypes if kind.fill_value != 0), 0)
     if other != 0:
