@@ -142,11 +142,15 @@ def score(
     name: str,
     vectors: str,
     seed: int,
+    n_texts: int,
     texts: np.ndarray,
     y: np.ndarray,
     files: np.ndarray,
 ) -> dict[str, float]:
-    """Return what a contender reaches on a split, and its seconds."""
+    """Return what a contender reaches on a split, and its seconds.
+
+    The cache knows the corpus by its number of texts.
+    """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     splits = GroupShuffleSplit(1, test_size=0.3, random_state=seed)
@@ -179,9 +183,10 @@ def ask(lab: Lab) -> None:
     """Measure everybody and publish."""
     texts, y, files = corpus(100 if lab.quick else MOST)
     seeds = range(1 if lab.quick else 2)
-    jobs = [(name, v, seed) for v in VECTORS for seed in seeds for name in CONTENDERS]
+    jobs = [(name, v, seed) for seed in seeds for v in VECTORS for name in CONTENDERS]
+    cached = lab.cache(score, ignore=["texts", "y", "files"])
     scores = Parallel(n_jobs=lab.jobs, batch_size=1)(
-        delayed(score)(*job, texts, y, files) for job in jobs
+        delayed(cached)(*job, len(texts), texts, y, files) for job in jobs
     )
     results: dict[str, Any] = {"classes": len(np.unique(y)), "texts": len(texts)}
     for v in VECTORS:
