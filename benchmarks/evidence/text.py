@@ -4,7 +4,9 @@ The texts are the docstrings of the packages that are installed beside skhug, re
 and the class is the package: those with 400 docstrings or more, at most 300 of each, none twice.
 The rows of a file are all in the training part or all in the test part. Words come as
 ``TfidfVectorizer()`` and ``CountVectorizer()`` make them, and the first eight words of each
-docstring as eight categories, one-hot. Two splits, one thread, the same rows for all.
+docstring as eight categories, one-hot. Three splits, one thread, the same rows for all. What is
+ours for sparse rows was chosen on one split of these packages' docstrings, with 600 of each, by
+TF-IDF and counts: no other text was at hand.
 
 "chosen C" is logistic regression with C of 0.1, 1, 10 or 100, by the log-loss of a fifth of the
 training files. ``MLPClassifier`` stops early: its 200 passes take the better part of an hour.
@@ -182,7 +184,7 @@ def score(
 def ask(lab: Lab) -> None:
     """Measure everybody and publish."""
     texts, y, files = corpus(100 if lab.quick else MOST)
-    seeds = range(1 if lab.quick else 2)
+    seeds = range(1 if lab.quick else 3)
     jobs = [(name, v, seed) for seed in seeds for v in VECTORS for name in CONTENDERS]
     cached = lab.cache(score, ignore=["texts", "y", "files"])
     scores = Parallel(n_jobs=lab.jobs, batch_size=1)(
