@@ -164,7 +164,7 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or images
+        X : array-like or sparse matrix of shape (n_samples, n_features), or images
             Numbers. Tensors are taken from any device, in half precision as float32. In a data
             frame (pandas, polars, arrow) columns of text and of categories are taken by their
             dtype. A level is known by its name: up to ten (or as many as there are classes) get a
@@ -173,11 +173,16 @@ class _BaseHUG(
             missing. A column of vectors of one length counts as so many columns; times are refused
             by the column's name. NaN and the libraries' other gaps count as missing in flat rows:
             at the centre of the column, and said by a column more where training rows had gaps.
-            Memory maps and other arrays that
-            load when indexed (HDF5, Zarr) of more than 256 MiB, and any
-            ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch and
-            never loaded as a whole; there and in images a gap is an error, and so is what is
-            infinite everywhere.
+
+            Sparse matrices and arrays of any format, sparse tensors and data frames of sparse
+            columns are never made dense as a whole: a perceptron is trained on them by sparse
+            products, and any other encoder, or ``augment``, is given each batch dense. Those of
+            fewer than 512 features and at most 64 MiB when dense are made dense.
+
+            Memory maps and other arrays that load when indexed (HDF5, Zarr) of more than 256 MiB,
+            and any ``torch.utils.data.Dataset`` of (x, y), are read batch by batch in every epoch
+            and never loaded as a whole. There, in images and among the values of sparse rows a gap
+            is an error, and so is what is infinite everywhere.
         y : array-like of shape (n_samples,), optional
             Class labels: strings, integers, booleans. A torch data set of (x, y) brings its own,
             which are read once.
@@ -228,11 +233,12 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows. The statistics that inputs are standardised by are those of all calls so far,
             where every row counts alike; after ``fit`` they move from its own with the new rows.
             What levels there are, of categories all that the dtype declares, and which columns
-            have gaps, is settled by the first call.
+            have gaps, is settled by the first call, and so is whether inputs are centred: sparse
+            rows are not.
         y : array-like of shape (n_samples,)
             Labels; the rows of a class may arrive in any call.
         classes : array-like of shape (n_classes,), optional
@@ -386,8 +392,9 @@ class _BaseHUG(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples of the shape seen in fit; also those that ``fit`` reads in blocks.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples of the shape seen in fit, sparse or not whichever those were; also those that
+            ``fit`` reads in blocks.
         out : array of shape (n_samples, n_components), optional
             What to write to, block by block, and return: for instance a ``numpy.memmap`` where
             the embeddings are larger than memory. It has the dtype of ``proxies_``.
@@ -550,6 +557,7 @@ class _BaseHUG(
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

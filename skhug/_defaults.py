@@ -30,8 +30,10 @@ from skhug._parameters import (
     expand_encoder,
     expand_track,
 )
-from skhug.encoders import Encoder
+from skhug._sparse import CompressedRows
+from skhug.encoders import MLP, Encoder
 from skhug.encoders._encoder import checked_members
+from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.optimizers import SCHEDULES, default_weight_decay
@@ -55,6 +57,11 @@ BATCH = (32, 256)
 STEPS_OF_MEMBERS = 2000
 EPOCHS_OF_MEMBERS = (10, 300)
 BATCH_OF_MEMBERS = (64, 1024)
+# Hidden units that "auto" has for sparse rows: most words of a text are rare, and a wide network
+# learns them by heart. Features up to which it has several members: beyond, their weights would
+# take gigabytes.
+HIDDEN_OF_SPARSE = (64,)
+MOST_FEATURES_OF_MEMBERS = 2**17
 # The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
 # than so many: more classes get fewer components than the simplex needs, but at least these.
 PROXY_NUMBERS = 2**22
@@ -147,7 +154,10 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = _with_members(expand_encoder(e.encoder, rows.sample_shape), e._members)
+    encoder = expand_encoder(e.encoder, rows.sample_shape)
+    if isinstance(rows.X, CompressedRows):
+        encoder = _for_sparse(encoder, e, rows.X.shape[1])
+    encoder = _with_members(encoder, e._members)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
@@ -264,6 +274,21 @@ def class_weights(
 
 def _batch_size(batch_size: int | str, n_rows: int, members: int) -> int:
     return default_batch_size(n_rows, members) if batch_size == "auto" else batch_size
+
+
+def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
+    """Return an encoder with what was left open as sparse rows ask for it."""
+    if type(encoder) is not MLP:
+        return encoder
+    encoder = clone(encoder)
+    if isinstance(estimator.encoder, str) and estimator.encoder == "auto":
+        members = MEMBERS if n_features <= MOST_FEATURES_OF_MEMBERS else 1
+        encoder.set_params(
+            hidden_layer_sizes=HIDDEN_OF_SPARSE, members=estimator._members or members
+        )
+    if encoder.softness is None:
+        encoder.set_params(softness=SOFTNESS)
+    return encoder
 
 
 def _with_members(encoder: Any, members: int | None) -> Any:

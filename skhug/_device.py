@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skhug._guesses import advice_on_value
+from skhug._sparse import CompressedRows, SparseRows
 
 # float64 input is computed in float64 up to this many elements, beyond it in float32.
 FLOAT64_ELEMENTS = 4_000
@@ -114,12 +115,17 @@ def _read_tf32_settings() -> Iterator[tuple[Any, str, Any]]:
             yield place, name, getattr(place, name)
 
 
-def to_tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def to_tensor(array: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     """Take an array to the device, without a copy where none is needed.
 
     The one crossing from NumPy. Fortran order and negative strides become C order; a read-only
-    array is copied, since torch cannot promise not to write to it.
+    array is copied, since torch cannot promise not to write to it. Compressed rows become
+    :class:`~skhug._sparse.SparseRows`, all else a tensor.
     """
+    if isinstance(array, CompressedRows):
+        values, *places = array.parts
+        places = (to_tensor(part, device, torch.int64) for part in places)
+        return SparseRows(to_tensor(values, device), *places, array.shape[1])
     array = np.ascontiguousarray(array)
     if not array.flags.writeable:
         array = array.copy()

@@ -58,12 +58,12 @@ class HUGEmbedder(_BaseHUG):
     encoder : {"auto", "mlp", "convnet", "resnet"}, Encoder, torch.nn.Module or callable, \
 default="auto"
         What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
-        :class:`~skhug.encoders.ConvNet` for images. A module is copied, not changed; a callable
-        takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
-        values as they are, images in the order (batch, channels, height, width), grey ones of shape
-        (n, height, width) with one channel; built-in encoders standardise them.
-        :class:`~skhug.encoders.Pretrained` gives a module a last layer of the right width, and
-        fine-tunes or freezes the rest.
+        :class:`~skhug.encoders.ConvNet` for images. For sparse rows it is ``MLP((64,),
+        softness=100)``. A module is copied, not changed; a callable takes ``(input_shape,
+        n_components)`` and returns a module. Modules of the user's own get values as they are,
+        images in the order (batch, channels, height, width), grey ones of shape (n, height, width)
+        with one channel; built-in encoders standardise them. :class:`~skhug.encoders.Pretrained`
+        gives a module a last layer of the right width, and fine-tunes or freezes the rest.
     n_components : int, optional
         Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
         encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for

@@ -104,7 +104,8 @@ class Lab:
     ) -> None:
         self.folder, self.jobs, self.quick, self.figures = folder, jobs, quick, figures
         self.contenders = contenders
-        self._run = Memory(cache, verbose=0).cache(run_trial, ignore=["folder"])
+        self.cache = Memory(cache, verbose=0).cache
+        self._run = self.cache(run_trial, ignore=["folder"])
 
     def run(self, trials: Iterable[Trial], measure: Measure = accuracy) -> list[dict[str, float]]:
         """Return what each trial measured."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skhug._data.sources import Source
 from skhug._device import to_numpy, to_tensor
 
 __all__ = ["Expand", "ExpandedRows", "expansion_of", "refuse_gaps", "scale_factors"]
@@ -88,8 +87,8 @@ def expansion_of(X: Any, n_levels: Sequence[int | None] | None) -> Expand | None
 
     Parameters
     ----------
-    X : ndarray or Source of shape (n, ...)
-        NaN for a gap; images and what is read in blocks have none.
+    X : ndarray, Source or CompressedRows of shape (n, ...)
+        NaN for a gap, in arrays of flat rows alone.
     n_levels : sequence, or None
         How many levels each column has codes of, None for one of numbers; None where all are.
     """
@@ -106,14 +105,14 @@ def expansion_of(X: Any, n_levels: Sequence[int | None] | None) -> Expand | None
 
 
 def refuse_gaps(X: Any) -> None:
-    """Refuse rows or images with gaps; what is read in blocks is checked as it is read.
+    """Refuse rows or images with gaps; others than arrays are checked where they are read.
 
     Raises
     ------
     ValueError
         If there is one, with what to do.
     """
-    if not isinstance(X, Source) and _columns_with_gaps(X.reshape(len(X), -1)).any():
+    if isinstance(X, np.ndarray) and _columns_with_gaps(X.reshape(len(X), -1)).any():
         raise ValueError(
             "Input X contains NaN, and the encoder takes none here: images have no gaps, and where "
             "nothing is standardised only columns that had gaps in fit may have some. Impute them "
@@ -122,9 +121,9 @@ def refuse_gaps(X: Any) -> None:
 
 
 def _columns_with_gaps(X: Any) -> np.ndarray:
-    """Return which columns have a NaN; images and what is read in blocks have none."""
+    """Return which columns have a NaN; images, sparse rows, what is read in blocks have none."""
     none = np.zeros(X.shape[1], bool)
-    if isinstance(X, Source) or X.ndim > 2 or X.dtype.kind != "f":
+    if not isinstance(X, np.ndarray) or X.ndim > 2 or X.dtype.kind != "f":
         return none
     with np.errstate(over="ignore", invalid="ignore"):
         suspects = np.flatnonzero(np.isnan(X.sum(axis=0)))  # or of sums beyond what floats hold

@@ -8,6 +8,7 @@ import numpy as np
 
 from skhug._data.rows import Rows
 from skhug._data.sources import Source
+from skhug._data.sparse_rows import dense_blocks
 
 __all__ = ["NO_FOLD", "assign_folds", "left_out_weights", "stream_folds"]
 
@@ -43,7 +44,7 @@ def assign_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray | N
         The fold of each row; None where rows are few, and different ones too few to tell anything.
         With integer weights and with repeated rows these train alike.
     """
-    keys = _keys(rows.X, prepared)
+    keys = _keys(dense_blocks(rows.X), prepared)
     if len(keys) < _FEW_ROWS and len(np.unique(keys)) < _FEWEST_IN_A_FOLD * n_folds:
         return None
     by_class = np.lexsort((keys, rows.y))
@@ -89,7 +90,7 @@ def stream_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
     Inside a call rows that are repeated are dealt out one by one. What prepares rows moves with
     them, and is not asked.
     """
-    keys = _keys(rows.X, np.nan_to_num) + 0.0
+    keys = _keys(dense_blocks(rows.X), np.nan_to_num) + 0.0
     order = np.argsort(keys, kind="stable")
     new = np.r_[True, keys[order][1:] != keys[order][:-1]]
     place = np.arange(len(keys))

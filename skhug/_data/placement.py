@@ -16,6 +16,7 @@ from skhug._data.batches import untouched
 from skhug._data.prepare import Prepare
 from skhug._data.streaming import Stream
 from skhug._device import to_tensor
+from skhug._sparse import CompressedRows, SparseRows
 
 __all__ = ["Augment", "place_rows"]
 
@@ -31,25 +32,27 @@ def place_rows(
 
     The first that can be done of: prepared once and for all; raw on the device and prepared
     batch by batch; streamed. On a CPU rows are copied up to 256 MiB and a larger array is used
-    where it lies; on a GPU they may take half of the free memory.
+    where it lies; on a GPU they may take half of the free memory. Sparse rows are streamed.
 
     Parameters
     ----------
     prepare : Prepare
         What takes them to an encoder's body.
-    X : ndarray or Source of shape (n, ...)
+    X : ndarray, Source or CompressedRows of shape (n, ...)
         Raw rows.
     augment : callable or None
         Changes raw images of a batch, (batch, C, H, W), or raw rows.
     device : torch.device
         Where the encoder is.
     """
+    per_batch = partial(_prepare_batch, prepare, augment)
+    if isinstance(X, CompressedRows):
+        return Stream(X, device), per_batch
     limit = _limit(device)
     shape = prepare.output_shape(tuple(X.shape[1:]))
     prepared_bytes = len(X) * math.prod(shape) * prepare.dtype.itemsize
     if augment is None and not prepare.per_batch and prepared_bytes <= limit:
         return _resident(X, prepare, device, prepare.block_rows), untouched
-    per_batch = partial(_prepare_batch, prepare, augment)
     if _usable_in_place(X, device):
         return to_tensor(X, device), per_batch
     if X.nbytes <= limit:
@@ -87,7 +90,10 @@ def _prepare_batch(
     prepare: Prepare, augment: Augment | None, X: Tensor, generator: torch.Generator
 ) -> Tensor:
     X = prepare.arrange(X)
-    return prepare.normalize(X if augment is None else _augmented(augment, X, generator))
+    if augment is not None:
+        X = X.to_dense() if isinstance(X, SparseRows) else X
+        X = _augmented(augment, X, generator)
+    return prepare.normalize(X)
 
 
 def _augmented(augment: Augment, X: Tensor, generator: torch.Generator) -> Tensor:

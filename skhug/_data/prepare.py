@@ -12,6 +12,7 @@ from skhug._data.expansion import Expand, ExpandedRows, scale_factors
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
+from skhug._sparse import SparseRows
 
 __all__ = [
     "Cast",
@@ -22,10 +23,13 @@ __all__ = [
     "may_overrun_memory",
     "prepare_images",
     "prepare_rows",
+    "squeezed",
 ]
 
 # Units from the centre beyond which all is equally far: its square is finite in float32.
 _FAR = 1e15
+# Units within which every standardised value is kept.
+_LIMIT = 3.0
 # Torch's layers for images that say whether they have a stride.
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -41,6 +45,8 @@ class Prepare(nn.Module):
 
     # Whether training prepares batch by batch: rows in memory stay as small as they came.
     per_batch = False
+    # Whether the body is given sparse rows as such.
+    keeps_sparse = False
     # Rows to embed at once.
     block_rows = 2048
     # Whether NaN counts as a gap.
@@ -54,9 +60,9 @@ class Prepare(nn.Module):
         """Return raw rows as the body takes them."""
         return self.normalize(self.arrange(X))
 
-    def arrange(self, X: Tensor) -> Tensor:
+    def arrange(self, X: Tensor | SparseRows) -> Tensor:
         """Return raw rows in the shape that the body takes, their values as they are."""
-        return X
+        return X.to_dense() if isinstance(X, SparseRows) else X
 
     def normalize(self, X: Tensor) -> Tensor:
         """Return arranged rows in the units and the dtype that the body takes."""
@@ -126,7 +132,7 @@ class Standardize(Prepare):
     :class:`~skhug._data.expansion.Expand`.
     """
 
-    limit = 3.0
+    limit = _LIMIT
     takes_gaps = True
 
     def __init__(
@@ -170,8 +176,13 @@ class Standardize(Prepare):
         if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
         z = (X - centre).mul_(inverse_scale).to(self.dtype)
-        z = z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR).clamp_(-_FAR, _FAR)
-        return z * torch.addcmul(z.new_ones(()), z, z, value=self.limit**-2).rsqrt_()
+        return squeezed(z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR))
+
+
+def squeezed(z: Tensor) -> Tensor:
+    """Return standardised values squeezed smoothly to within the limit; changes z in place."""
+    z = z.clamp_(-_FAR, _FAR)
+    return z * torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_()
 
 
 class NormalizeImages(Prepare):
@@ -218,9 +229,9 @@ class NormalizeImages(Prepare):
         """Return the shape of a prepared image."""
         return self.layout.channels_first
 
-    def arrange(self, X: Tensor) -> Tensor:
+    def arrange(self, X: Tensor | SparseRows) -> Tensor:
         """Return images as a view of shape (batch, C, H, W)."""
-        return self.layout.to_channels_first(X)
+        return self.layout.to_channels_first(super().arrange(X))
 
     def normalize(self, X: Tensor) -> Tensor:
         """Return normalised images with the channels last in memory, where the body allows it.

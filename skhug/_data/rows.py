@@ -8,6 +8,7 @@ import numpy as np
 
 from skhug._data.expansion import Expand
 from skhug._data.sources import Source, take
+from skhug._sparse import CompressedRows
 
 __all__ = ["Rows", "Task", "split_rows"]
 
@@ -18,7 +19,7 @@ class Rows(NamedTuple):
     ``expand`` makes more columns of levels and gaps, where there are any.
     """
 
-    X: np.ndarray | Source
+    X: np.ndarray | Source | CompressedRows
     y: np.ndarray
     weight: np.ndarray
     expand: Expand | None = None

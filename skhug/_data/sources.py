@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skhug._data.columns import as_array, numeric_rows
 from skhug._labels import check_one_kind
+from skhug._sparse import CompressedRows
+from skhug._sparse_formats import as_scipy, is_sparse
 
 __all__ = ["RowView", "Source", "is_large", "labels_of", "open_rows", "take"]
 
@@ -35,6 +36,8 @@ def open_rows(X: Any) -> Any:
     """
     if isinstance(X, Source):
         return X
+    if is_sparse(X):
+        return as_scipy(X)
     if isinstance(X, DataLoader):
         raise TypeError(
             "X is a DataLoader, and estimators draw their own batches: pass its data set, "
@@ -68,6 +71,8 @@ def labels_of(X: Any, y: Any) -> Any:
 
 def take(X: Any, index: np.ndarray) -> Any:
     """Return the rows of an index: a copy of few, a view of many."""
+    if isinstance(X, CompressedRows):  # which has no view of some of its rows
+        return X[index]
     large = isinstance(X, Source) or is_large(X.nbytes)
     return RowView(X, index) if large else X[index]
 
@@ -78,7 +83,6 @@ def _loads_when_indexed(X: Any) -> bool:
         array_like
         and isinstance(X.dtype, np.dtype)
         and len(X.shape) > 1
-        and not issparse(X)
         and not hasattr(X, "__array_namespace__")  # an array in memory, of another library
         and not hasattr(X, "iloc")  # a data frame's relative
     )

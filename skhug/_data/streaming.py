@@ -46,7 +46,7 @@ class Stream:
 
     Parameters
     ----------
-    rows : ndarray or Source
+    rows : ndarray, Source or CompressedRows
         Of shape (n, ...), indexed by slices and by arrays.
     device : torch.device
         Where batches are wanted.

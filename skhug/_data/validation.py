@@ -16,6 +16,7 @@ from skhug._data.coding import Coding, learn
 from skhug._data.columns import as_array
 from skhug._data.expansion import refuse_gaps
 from skhug._data.sources import Source, open_rows
+from skhug._data.sparse_rows import SPARSE, check_fill, held
 from skhug._data.tables import Table, table_of
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
@@ -26,6 +27,7 @@ from skhug._sklearn import (
     check_y,
     validate_parameter_constraints,
 )
+from skhug._sparse import CompressedRows
 
 __all__ = [
     "check_classes",
@@ -41,6 +43,7 @@ _KEPT = {
     "dtype": (np.float64, np.float32, np.uint8),
     "allow_nd": True,
     "ensure_all_finite": "allow-nan",
+    **SPARSE,
 }
 # What a fit reads of X beside its values, which a fit that fails must not leave behind.
 _INPUT_ATTRIBUTES = (
@@ -81,12 +84,13 @@ def _is_allowed(parameter: str, constraints: list[Any], value: Any) -> bool:
     return True
 
 
-def check_rows(estimator: Any, X: Any) -> np.ndarray | Source:
+def check_rows(estimator: Any, X: Any) -> np.ndarray | Source | CompressedRows:
     """Return rows or images as an array, checked against those seen in fit; NaN is a gap.
 
     Of what is read in blocks the values are checked when they are read.
     """
     X = open_rows(X)
+    check_fill(X)
     _check_sample_shape(estimator, X)
     if isinstance(X, Source):
         validate_data(estimator, X[:1], reset=False, **_KEPT)
@@ -102,7 +106,7 @@ def _check_values(estimator: Any, X: Any) -> np.ndarray:
     coding = coding_of(estimator)
     if coding is None and not isinstance(X, Table):
         with _cure_of_text():
-            return validate_data(estimator, X, reset=False, **_KEPT)
+            return held(validate_data(estimator, X, reset=False, **_KEPT))
     table = X if isinstance(X, Table) else table_of(X)
     validate_data(estimator, table.header, reset=False, skip_check_array=True)
     rows = (coding or Coding.of_numbers(table)).rows(table)
@@ -142,7 +146,7 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 
 def check_training_data(
     estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool, levels: str = "fitted"
-) -> tuple[np.ndarray | Source, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | Source | CompressedRows, np.ndarray, np.ndarray]:
     """Return X, y and weights of all rows, those of weight zero too: their labels are classes.
 
     Parameters
@@ -163,6 +167,7 @@ def check_training_data(
         If X, y or the weights are not usable, with what to do.
     """
     X, y, sample_weight = open_rows(X), as_array(y), as_array(sample_weight)
+    check_fill(X)
     _check_labels(y)
     known = coding_of(estimator) if levels == "fitted" else None
     if known is not None and not isinstance(X, Table):
@@ -205,7 +210,7 @@ def _check_pair(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np
             X, y = validate_data(estimator, X, y, reset=reset, **_KEPT)
         if X.ndim > 2:  # images
             refuse_gaps(X)
-        return X, y
+        return held(X), y
     validate_data(estimator, X.header, reset=reset, skip_check_array=True)
     y = check_y(y, estimator=estimator)
     check_consistent_length(X, y)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from skhug._data.sources import RESIDENT_BYTES, Source
 from skhug._device import to_numpy
 from skhug._saving.modules import full_state
+from skhug._sparse import CompressedRows
 
 __all__ = ["fingerprint", "fingerprint_rows"]
 
@@ -35,15 +36,17 @@ def fingerprint(value: Any) -> str:
     return _Digest().add(value).hexdigest()
 
 
-def fingerprint_rows(X: np.ndarray | Source) -> str:
+def fingerprint_rows(X: np.ndarray | Source | CompressedRows) -> str:
     """Return the fingerprint of rows, of a sample of them where all would take long.
 
     Rows of a source that come out differently when read again count with their shape alone.
     """
     if not isinstance(X, Source) and X.nbytes <= RESIDENT_BYTES:
-        return fingerprint(X)
+        return fingerprint([X.shape, *X.parts] if isinstance(X, CompressedRows) else X)
     index = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLE)).astype(np.int64))
     rows = X[index]
+    if isinstance(X, CompressedRows):
+        return fingerprint([X.shape, *rows.parts])
     steady = not isinstance(X, Source) or np.array_equal(rows, X[index])
     return fingerprint([X.shape, str(X.dtype), rows if steady else None])
 

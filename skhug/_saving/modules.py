@@ -11,11 +11,15 @@ from sklearn.base import clone
 from torch import nn
 
 from skhug._data.prepare import Cast, Fill, NormalizeImages, Prepare, Standardize
+from skhug._data.sparse_prepare import SparseCast, SparseScale
 from skhug._device import PRECISIONS, to_numpy
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.json_codec import map_leaves
 
-_PREPARES = {kind.__name__: kind for kind in (Cast, Fill, NormalizeImages, Standardize)}
+_PREPARES = {
+    kind.__name__: kind
+    for kind in (Cast, Fill, NormalizeImages, SparseCast, SparseScale, Standardize)
+}
 
 
 def pack_module(encoder: SphereEncoder) -> dict[str, Any]:

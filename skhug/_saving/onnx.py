@@ -25,6 +25,7 @@ from skhug._saving.onnx_check import (
     runtime_outputs,
     write_graph,
 )
+from skhug._sparse_formats import as_scipy, is_sparse
 
 __all__ = [
     "INPUT_DTYPES",
@@ -271,11 +272,11 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     """Return rows about the centre of those in fit, as far as the model knows it."""
     normal = np.random.default_rng(0).standard_normal((_DRAWN_ROWS, *served.input_shape))
     known = {name: np.asarray(v, "f8") for name, v in served.prepare.named_buffers()}
-    if "centre" in known:  # of the numbers, and then of the columns that say where gaps are
-        centre, inverse = (known[name][: normal.shape[1]] for name in ("centre", "inverse_scale"))
+    if "inverse_scale" in known:  # of the numbers, and then of the columns that say where gaps are
+        inverse = known["inverse_scale"][: normal.shape[1]]
         live = inverse != 0
         normal *= np.where(live, 1 / np.where(live, inverse, 1), 0)
-        normal += centre
+        normal += known["centre"][: normal.shape[1]] if "centre" in known else 0.0
         gappy = known.get("expand.gaps", np.zeros(0)).astype(int)
         normal[::7, gappy] = np.nan
     elif "mean" in known:
@@ -286,6 +287,11 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     return normal.astype(dtype)
 
 
+def _dense(X: Any) -> np.ndarray:
+    """Return rows as an array: a graph takes no others."""
+    return as_scipy(X).toarray() if is_sparse(X) else np.asarray(numeric_rows(X))
+
+
 def save_onnx(estimator: Any, path: Any, X: Any, dtype: Any) -> None:
     """Write a fitted estimator as a graph; see the estimators' ``to_onnx``."""
     check_is_fitted(estimator)
@@ -294,7 +300,7 @@ def save_onnx(estimator: Any, path: Any, X: Any, dtype: Any) -> None:
     # Models of files that an earlier version wrote do not know.
     dtype = dtype or getattr(estimator, "input_dtype_", estimator.proxies_.dtype)
     model = onnx_graph(served, dtype)
-    rows = _drawn(served, dtype) if X is None else np.asarray(numeric_rows(X)).astype(dtype)
+    rows = _drawn(served, dtype) if X is None else _dense(X).astype(dtype)
     differs = disagreement(estimator, rows, runtime_outputs(model, {"X": rows}))
     if differs:
         raise ValueError(

@@ -16,6 +16,8 @@ from skhug._data.image_layout import Layout
 from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
 from skhug._data.rows import Rows, Task
+from skhug._data.sparse_prepare import prepare_sparse
+from skhug._data.sparse_rows import dense_blocks
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
 from skhug._model.calibration import calibration_rows
@@ -23,6 +25,7 @@ from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import SHORTHANDS
 from skhug._process import FLOPS_A_FUNCTION, threads_for
+from skhug._sparse import CompressedRows, SparseRows
 from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
 from skhug._training.objective import Objective
@@ -107,12 +110,16 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     standardize = spec.standardize if spec else False
     taken = layout.channels_first if layout else shape
     body = build_body(encoder, taken, width).to(device=device, dtype=settings.dtype)
-    if layout is None:
+    if layout is None and isinstance(rows.X, CompressedRows):
+        prepare = prepare_sparse(rows.X, rows.weight, standardize, device, settings.dtype)
+    elif layout is None:
         prepare = prepare_rows(
-            rows.X, rows.weight, standardize, device, settings.dtype, rows.expand
+            rows.X, rows.weight, standardize, device, settings.dtype, expand=rows.expand
         )
     else:
-        prepare = prepare_images(rows.X, rows.weight, layout, standardize, settings.dtype)
+        prepare = prepare_images(
+            dense_blocks(rows.X), rows.weight, layout, standardize, settings.dtype
+        )
         prepare = prepare.to(device)
     if spec is None:
         with torch.no_grad():
@@ -189,8 +196,12 @@ def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndar
     total, start = 0.0, 0
     for raw in raw_blocks(rows.X, encoder.prepare.block_rows, device_of(encoder)):
         with torch.no_grad():
-            prepared = encoder.prepare(raw).flatten(1)
-        prepared = prepared[:, :: math.ceil(prepared.shape[1] / _CENTRE_FEATURES)]
+            prepared = encoder.prepare(raw)
+        step = math.ceil(math.prod(prepared.shape[1:]) / _CENTRE_FEATURES)
+        if isinstance(prepared, SparseRows):
+            prepared = prepared.to_dense(step)
+        else:
+            prepared = prepared.flatten(1)[:, ::step]
         block = slice(start, start + len(prepared))
         share = np.zeros((n_classes, len(prepared)))
         share[rows.y[block], np.arange(len(prepared))] = weight[block]
@@ -206,6 +217,11 @@ def _training_body(settings: Settings, objective: Objective) -> Callable[[Tensor
     """Return what training calls for the body: itself, compiled, under autocast, or both."""
     body, device = objective.encoder.body, objective.proxies.device
     forward = body.__call__
+    if settings.compile and objective.encoder.prepare.keeps_sparse:
+        raise ValueError(
+            "compile=True is for dense rows, and X is sparse: set compile=False, which trains "
+            "sparse rows through sparse products."
+        )
     if settings.compile:
         # Batches come in two sizes: two fast programs beat one for any size.
         forward = torch.compile(body, dynamic=False).__call__

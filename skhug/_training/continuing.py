@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -14,13 +14,15 @@ from skhug._data.feature_scale import FeatureSummary, centre_and_scale
 from skhug._data.image_layout import ChannelSummary, channel_statistics
 from skhug._data.prepare import NormalizeImages, Prepare, Standardize
 from skhug._data.rows import Rows, Task
+from skhug._data.sparse_prepare import ScaleSummary, SparseScale
+from skhug._data.sparse_rows import dense_blocks
 from skhug._device import to_numpy, to_tensor
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug.encoders import Encoder
 
 __all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
 
-Summary = FeatureSummary | ChannelSummary
+Summary = FeatureSummary | ChannelSummary | ScaleSummary
 # Images that the statistics of a model count for where nothing is known of their number.
 _ASSUMED_IMAGES = 2048
 
@@ -85,13 +87,14 @@ def continued_encoder(earlier: Earlier, spec: Any, rows: Rows) -> SphereEncoder:
             _statistics_of(encoder.prepare, rows) if summary is None else summary.centre_and_scale()
         )
         encoder.prepare = _standardized_by(encoder.prepare, *statistics, rows.X.dtype)
+        encoder.prepare.suit(encoder.body)
     return encoder
 
 
 def _follows_rows(spec: Any, encoder: SphereEncoder) -> bool:
     """Whether inputs are standardised by statistics of the rows."""
     by_rows = isinstance(spec, Encoder) and spec.standardize is True
-    return by_rows and isinstance(encoder.prepare, (Standardize, NormalizeImages))
+    return by_rows and isinstance(encoder.prepare, (Standardize, SparseScale, NormalizeImages))
 
 
 def summary_of(spec: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summary | None:
@@ -99,7 +102,9 @@ def summary_of(spec: Any, encoder: SphereEncoder, rows: Rows, seed: int) -> Summ
     if not _follows_rows(spec, encoder):
         return None
     if isinstance(encoder.prepare, NormalizeImages):
-        return ChannelSummary.of(rows.X, rows.weight, encoder.prepare.layout)
+        return ChannelSummary.of(dense_blocks(rows.X), rows.weight, encoder.prepare.layout)
+    if isinstance(encoder.prepare, SparseScale):
+        return ScaleSummary.of(rows.X, rows.weight)
     return FeatureSummary.of(_expanded(encoder.prepare, rows), rows.weight, seed)
 
 
@@ -133,6 +138,8 @@ def _assumed(prepare: Prepare, newer: Summary) -> Summary:
     if isinstance(prepare, NormalizeImages):
         mean, std = _array(prepare.mean), _inverse(_array(prepare.inverse_std))
         return ChannelSummary(_ASSUMED_IMAGES, mean, std)
+    if isinstance(prepare, SparseScale):
+        return ScaleSummary.assumed(_inverse(_array(prepare.inverse_scale)), newer)
     centre, scale = _array(prepare.centre), _inverse(_array(prepare.inverse_scale))
     scale = scale / scale_factors(prepare.expand)
     return FeatureSummary.assumed(centre, scale, newer)
@@ -149,19 +156,23 @@ def pack_summary(summary: Summary | None) -> dict[str, Any] | None:
 
 def _unpack_summary(saved: dict[str, Any]) -> Summary:
     fields = {k: to_numpy(v) if isinstance(v, Tensor) else v for k, v in saved.items()}
-    return (FeatureSummary if "values" in fields else ChannelSummary)(**fields)
+    kinds = {frozenset(kind._fields): kind for kind in get_args(Summary)}
+    return kinds[frozenset(fields)](**fields)
 
 
 def _statistics_of(prepare: Prepare, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Return centre and scale of rows, of the kind that goes with what prepares them."""
     if isinstance(prepare, NormalizeImages):
-        return channel_statistics(rows.X, rows.weight, prepare.layout)
+        return channel_statistics(dense_blocks(rows.X), rows.weight, prepare.layout)
+    if isinstance(prepare, SparseScale):
+        return ScaleSummary.of(rows.X, rows.weight).centre_and_scale()
     return centre_and_scale(_expanded(prepare, rows), rows.weight)
 
 
 def _expanded(prepare: Standardize, rows: Rows) -> Any:
     """Return rows with the columns that statistics are of."""
-    return rows.X if prepare.expand is None else ExpandedRows(rows.X, prepare.expand)
+    X = dense_blocks(rows.X)
+    return X if prepare.expand is None else ExpandedRows(X, prepare.expand)
 
 
 def _standardized_by(
@@ -181,6 +192,10 @@ def _standardized_by(
     if isinstance(prepare, NormalizeImages):
         mean, inverse = _where_varied(centre, scale, prepare.mean, prepare.inverse_std)
         return NormalizeImages(prepare.layout.shape, mean, inverse, prepare.dtype)
+    if isinstance(prepare, SparseScale):
+        old = prepare.inverse_scale
+        _, inverse = _where_varied(centre, scale, torch.zeros_like(old), old)
+        return SparseScale(inverse, prepare.dtype)
     kept = prepare.centre, prepare.inverse_scale
     arguments = prepare.arguments()
     scale = scale * scale_factors(prepare.expand)

@@ -136,11 +136,12 @@ def acceleration(state: TrainingState, flops: float) -> Callable[[Step], Step]:
     """Return what makes steps of so many operations faster: capture on CUDA, where it is safe.
 
     A user's module, optimizer or measure may decide by values or count in Python, which a graph
-    would not repeat; a large step has no launches to save.
+    would not repeat; a large step has no launches to save, and sparse batches differ in size.
     """
     device, stepper = state.objective.proxies.device, state.stepper
     known = (
         state.objective.encoder.spec is not None
+        and not state.objective.encoder.prepare.keeps_sparse
         and isinstance(stepper, FlatStepper)
         and type(stepper.spec) in BUILT_IN_OPTIMIZERS
         and type(state.objective.loss.uniformity) in BUILT_IN_MEASURES

@@ -21,6 +21,7 @@ from skhug._model.embedding import device_of, embed
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import seeded, threads_for
 from skhug._sklearn import EpochCallbacks
+from skhug._sparse import CompressedRows
 from skhug._training.build import build_batches, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration
@@ -127,8 +128,11 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
-    # To look which rows count waits for the device: on others than the CPU it costs more.
-    batches.apart = folds is not None and objective.has_kernel and batches.y.device.type == "cpu"
+    # To look which rows count waits for the device: on others than the CPU it costs more. Sparse
+    # rows are shared: their products cost little, and copies of them more.
+    dense = not isinstance(task.rows.X, CompressedRows)
+    on_cpu = batches.y.device.type == "cpu"
+    batches.apart = folds is not None and objective.has_kernel and on_cpu and dense
     preflight(state, task.rows.X, min(batches.batch_size, len(task.rows.y)))
     counted = task.rows._replace(weight=settings.counts(task.rows))
     if folds is not None and counted.weight[folds != NO_FOLD].any():
@@ -200,7 +204,7 @@ def _monitor(
     settings, rows, classes = plan.settings, plan.task.rows, plan.task.classes
     callbacks = plan.listen(
         settings.max_epochs - state.epoch,
-        X=rows.X,
+        X=rows.X.csr if isinstance(rows.X, CompressedRows) else rows.X,
         y=lambda: classes[rows.y],
         metadata={"sample_weight": rows.weight} if np.ptp(rows.weight) else None,
     )

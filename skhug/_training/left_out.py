@@ -12,6 +12,7 @@ from skhug._data.rows import Rows
 from skhug._device import to_tensor
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
+from skhug._sparse import SparseRows
 from skhug._training.objective import Objective
 
 __all__ = ["LeftOut"]
@@ -50,12 +51,12 @@ class LeftOut:
         self.weight = to_tensor(rows.weight[order] / rows.weight[order].max(), device, dtype)
 
     @torch.no_grad()
-    def _prepared(self, rows: Rows) -> Tensor | None:
+    def _prepared(self, rows: Rows) -> list[Tensor | SparseRows]:
         encoder = self._objective.encoder
         if not len(rows.y):
-            return None
+            return []
         blocks = raw_blocks(rows.X, encoder.prepare.block_rows, device_of(encoder))
-        return torch.cat([encoder.prepare(block) for block in blocks])
+        return [encoder.prepare(block) for block in blocks]
 
     @torch.inference_mode()
     def embeddings(self) -> Tensor:
@@ -63,12 +64,10 @@ class LeftOut:
         encoder = self._objective.encoder
         training = encoder.training
         encoder.eval()
-        size = encoder.prepare.block_rows
         points = [
             encoder.on_ball(network(block))
-            for network, X in zip(encoder.body.networks, self._rows, strict=True)
-            if X is not None
-            for block in X.split(size)
+            for network, blocks in zip(encoder.body.networks, self._rows, strict=True)
+            for block in blocks
         ]
         encoder.train(training)
         return torch.cat(points)

@@ -78,7 +78,7 @@ def train(
                 state.restore(last_good)
                 _warn_diverged(state, row)
                 break
-            last_good = state.snapshot()
+            state.snapshot(last_good)
             state.epoch += 1
             state.history.append({"epoch": state.epoch, **row})
             if end_epoch(state):

@@ -13,9 +13,11 @@ from torch.linalg import vecdot
 
 from skhug._data.prepare import Standardize
 from skhug._data.sources import Source
+from skhug._data.sparse_prepare import SparseScale
 from skhug._device import to_tensor
 from skhug._model.embedding import Output, device_of, embed_blocks
 from skhug._model.sphere_encoder import SphereEncoder
+from skhug._sparse import CompressedRows
 from skhug._sphere import widened
 from skhug._torch import BatchNorm
 from skhug._training.objective import Objective
@@ -55,7 +57,8 @@ class Probe:
     def telling_rows(self) -> np.ndarray:
         """Return raw rows whose embeddings are the likeliest to overflow, if that is cheap."""
         X, index = self.X, {0, len(self.X) - 1}
-        if not (self.bounded or X.dtype == np.uint8 or isinstance(X, Source)):
+        cheap = not isinstance(X, (Source, CompressedRows)) and X.dtype != np.uint8
+        if cheap and not self.bounded:
             axes = tuple(range(1, X.ndim))
             index |= {int(X.max(axis=axes).argmax()), int(X.min(axis=axes).argmin())}
         return X[np.array(sorted(index))]
@@ -63,7 +66,7 @@ class Probe:
     @property
     def bounded(self) -> bool:
         """Whether the body is given small numbers whatever the rows are."""
-        return isinstance(self.objective.encoder.prepare, Standardize)
+        return isinstance(self.objective.encoder.prepare, (SparseScale, Standardize))
 
     def __call__(self) -> bool:
         """Whether rows and proxies can be projected to the sphere; waits for the device."""

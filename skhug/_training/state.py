@@ -47,7 +47,7 @@ class Patience:
         self.waited = 0 if score > self.best_score + self.tol else self.waited + 1
         if score > self.best_score:
             self.best_score = score
-            self.best = state.snapshot()
+            self.best = state.snapshot(self.best)
         return self.waited >= self.n_iter_no_change
 
 
@@ -74,7 +74,7 @@ class CycleEnds:
         """Take an epoch's score, keep the weights if it is the best; true if it is time to stop."""
         if score > self.best_score:
             self.best_score = score
-            self.best = state.snapshot()
+            self.best = state.snapshot(self.best)
         if state.epoch not in self.ends:
             return False
         # The score is minus a loss.
@@ -140,9 +140,13 @@ class TrainingState:
         """Whether every step is made by kernels of ours alone."""
         return self.objective.has_kernel and isinstance(self.stepper, FlatStepper)
 
-    def snapshot(self) -> list[Tensor]:
-        """Copy the parameters and the buffers."""
-        return [tensor.clone() for tensor in self._tensors()]
+    def snapshot(self, into: list[Tensor] | None = None) -> list[Tensor]:
+        """Copy the parameters and the buffers, into an earlier copy if there is one."""
+        if into is None:
+            return [tensor.clone() for tensor in self._tensors()]
+        for saved, tensor in zip(into, self._tensors(), strict=True):
+            saved.copy_(tensor)
+        return into
 
     def restore(self, snapshot: list[Tensor]) -> None:
         """Put a copy back in place."""
@@ -186,10 +190,14 @@ class TrainingState:
 
     def release(self) -> None:
         """Give every parameter memory of its own again, and drop the gradients."""
+        parameters = [p for segment in self.segments for p in segment.parameters]
         for segment in self.segments:
-            for parameter in segment.parameters:
-                parameter.data = parameter.data.clone()
-                parameter.grad = None
+            segment.gradients = segment.gradients.new_empty(0)
+        for parameter in parameters:
+            parameter.grad = None
+        self.objective.bind([])  # a kernel holds them too
+        for parameter in parameters:
+            parameter.data = parameter.data.clone()
 
     def _tensors(self) -> list[Tensor]:
         """All that training changes: what prepares the input stays as it is."""

@@ -53,12 +53,14 @@ class MLP(Encoder):
     standardize : bool, default=True
         Whether the estimator centres and scales the features with the training data's
         statistics, stored with the model: by half the range, or by quartiles where a feature
-        has heavy tails. Values far out are squeezed smoothly to within 3 units.
+        has heavy tails. Values far out are squeezed smoothly to within 3 units. Sparse rows are
+        not centred, so that zeros stay zeros: a feature is divided by a third of the mean
+        magnitude of its other values, and then squeezed in the same way.
     softness : float, optional
         While training, an output x counts as ``x / sqrt(|x|^2 + softness)``, 0 or more. At 0
         rows between the classes, whose outputs are short, are turned hardest, and noise is
         learned; 10 to 100 lets them stay inside the ball. By default 100 for rows of fewer
-        than 64 features, and 0 for more. Embeddings are unit vectors either way.
+        than 64 features and for sparse rows, else 0. Embeddings are unit vectors either way.
     members : int, optional
         Networks to train side by side and to average, 1 or more. Each has first weights of its own
         and leaves one part of the rows out, by which the best epoch is chosen and probabilities

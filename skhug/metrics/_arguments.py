@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skhug._labels import _kind_of, check_one_kind
+from skhug._sparse_formats import is_sparse
 
 
 def as_points(points: Any, name: str) -> Tensor:
@@ -18,8 +19,13 @@ def as_points(points: Any, name: str) -> Tensor:
     Raises
     ------
     ValueError
-        If they are not two-dimensional, empty or not finite.
+        If they are sparse, not two-dimensional, empty or not finite.
     """
+    if is_sparse(points):
+        raise ValueError(
+            f"{name} is sparse, and only the search for neighbours (retrieval_report, recall_at_k "
+            "and their kind) takes sparse rows: pass what transform returns, or .toarray()."
+        )
     if not isinstance(points, Tensor):
         points = torch.from_numpy(np.require(points, requirements=["C", "W"]))
     points = points.detach()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from skhug._sparse_formats import is_sparse
 from skhug._sphere import unit
 from skhug.metrics._arguments import (
     as_labels,
@@ -19,6 +20,7 @@ from skhug.metrics._arguments import (
     rescaled,
 )
 from skhug.metrics._blocks import Block, Points
+from skhug.metrics._sparse_points import SparsePoints
 from skhug.metrics._ties import Group, Ties
 
 # Similarities held at once: 8 MiB in float32 on the CPU, near its caches; more feeds a GPU.
@@ -77,7 +79,7 @@ class Search:
         if (gallery is None) != (gallery_labels is None):
             raise ValueError("Pass both gallery and gallery_labels, or neither.")
         self.among_themselves = gallery is None
-        self.queries = as_points(embeddings, "embeddings")
+        self.queries = _points(embeddings, "embeddings")
         device = self.queries.device
         labels = as_labels(labels, len(self.queries), "labels")
         if self.among_themselves:
@@ -171,7 +173,10 @@ class Search:
 
     def _similarity(self, queries: Tensor, columns: slice, out: Tensor) -> Tensor:
         """Fill out with what falls as the distance grows; a query to itself is -inf."""
-        torch.mm(self.queries[queries], self.gallery[columns].T, out=out)
+        if isinstance(self.gallery, SparsePoints):
+            self.queries[queries].products(self.gallery[columns], out)
+        else:
+            torch.mm(self.queries[queries], self.gallery[columns].T, out=out)
         if self._half_squared is not None:
             out -= self._half_squared[columns]
         if self.among_themselves:
@@ -190,7 +195,7 @@ class Search:
         unit = torch.finfo(similarity.dtype).eps * (2 + self.queries.shape[1] ** 0.5 / 2)
         if self._half_squared is None:
             return torch.full_like(similarity, unit)
-        squared = self.queries[queries].square().sum(1, keepdim=True)
+        squared = _squared(self.queries[queries])[:, None]
         return (2 * squared - similarity).mul_(unit)
 
     def _buffer(self, k: int) -> Tensor:
@@ -201,7 +206,14 @@ class Search:
         return self.queries.new_empty(block, chunk)
 
     def _as_gallery(self, gallery: Any) -> Tensor:
-        points = as_points(gallery, "gallery").to(self.queries)
+        if is_sparse(gallery) != isinstance(self.queries, SparsePoints):
+            raise ValueError(
+                "One of embeddings and gallery is sparse and the other is dense: pass both sparse, "
+                "as by scipy.sparse.csr_array, or both dense."
+            )
+        points = _points(gallery, "gallery")
+        if isinstance(points, Tensor):
+            points = points.to(self.queries)
         if points.shape[1] != self.queries.shape[1]:
             raise ValueError(
                 f"embeddings have {self.queries.shape[1]} components and the gallery "
@@ -212,21 +224,36 @@ class Search:
     def _prepare(self, metric: str) -> None:
         """Transform the points so that a product orders neighbours as the metric does."""
         if metric == "cosine":
-            self.queries, self.gallery = (
-                unit(*rescaled(points)) for points in (self.queries, self.gallery)
-            )
+            self.queries, self.gallery = map(_unit, (self.queries, self.gallery))
             self._half_squared = None
             return
-        # The order of distances does not change, and rounding costs fewer digits near the origin.
-        self.queries, self.gallery = rescaled(self.queries, self.gallery)
-        centre = self.gallery.mean(0)
-        self.queries, self.gallery = self.queries - centre, self.gallery - centre
-        self._half_squared = self.gallery.square().sum(1) / 2
+        if isinstance(self.queries, SparsePoints):
+            self.queries, self.gallery = SparsePoints.rescaled(self.queries, self.gallery)
+        else:
+            # The order of distances does not change, and rounding costs fewer digits near the
+            # origin.
+            self.queries, self.gallery = rescaled(self.queries, self.gallery)
+            centre = self.gallery.mean(0)
+            self.queries, self.gallery = self.queries - centre, self.gallery - centre
+        self._half_squared = _squared(self.gallery) / 2
 
     def _count_to_find(self) -> Tensor:
         n_codes = int(max(self.query_class.max(), self.gallery_class.max())) + 1
         counts = torch.bincount(self.gallery_class, minlength=n_codes)
         return counts[self.query_class] - int(self.among_themselves)
+
+
+def _points(points: Any, name: str) -> Tensor | SparsePoints:
+    return SparsePoints.of(points, name) if is_sparse(points) else as_points(points, name)
+
+
+def _unit(points: Tensor | SparsePoints) -> Tensor | SparsePoints:
+    return points.unit() if isinstance(points, SparsePoints) else unit(*rescaled(points))
+
+
+def _squared(points: Tensor | SparsePoints) -> Tensor:
+    """Return squared lengths (n,)."""
+    return points.squared() if isinstance(points, SparsePoints) else points.square().sum(1)
 
 
 def _first_hit(block: Block, hits: Tensor, ties: Ties) -> Group:

@@ -39,15 +39,26 @@ class Segment:
     gradients: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        flat = [parameter.detach().reshape(-1) for parameter in self.parameters]
-        self.values = torch.cat(flat)
+        self.values = torch.cat([_as_it_lies(p.detach()).reshape(-1) for p in self.parameters])
         self.gradients = torch.zeros_like(self.values)
         start = 0
         for parameter in self.parameters:
             stop = start + parameter.numel()
-            parameter.data = self.values[start:stop].view(parameter.shape)
-            parameter.grad = self.gradients[start:stop].view(parameter.shape)
+            turned = _lies_by_columns(parameter)
+            shape = parameter.shape[::-1] if turned else parameter.shape
+            for name, flat in (("data", self.values), ("grad", self.gradients)):
+                view = flat[start:stop].view(shape)
+                setattr(parameter, name, view.t() if turned else view)
             start = stop
+
+
+def _lies_by_columns(parameter: Tensor) -> bool:
+    """Whether a matrix lies in memory column by column, which it should go on to do."""
+    return parameter.ndim == 2 and not parameter.is_contiguous() and parameter.t().is_contiguous()
+
+
+def _as_it_lies(parameter: Tensor) -> Tensor:
+    return parameter.t() if _lies_by_columns(parameter) else parameter
 
 
 def flatten(

@@ -210,12 +210,6 @@ def test_wrong_data_is_explained_and_a_fitted_model_survives(Estimator, iris, ch
     assert np.array_equal(estimator.transform(X), before)
 
 
-def test_sparse_input_is_refused(Estimator, iris):
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        quick(Estimator).fit(sparse.csr_array(iris[0]), iris[1])
-
-
 def test_unfitted_estimators_say_so(Estimator, iris):
     methods = ["transform", "predict", "predict_proba", "decision_function", "score"]
     for method in methods:

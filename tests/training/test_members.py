@@ -141,7 +141,7 @@ def test_the_end_of_a_cycle_is_compared_with_the_one_before():
     class State:
         epoch = 0
 
-        def snapshot(self):
+        def snapshot(self, into):
             return self.epoch
 
     state, choice = State(), CycleEnds((2, 5))
