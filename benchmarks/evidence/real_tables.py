@@ -3,9 +3,9 @@
 The tables are those of the KEEL repository (https://sci2s.ugr.es/keel), one CSV file each in
 ``DIR/tables``: a header, the class in the last column, text as categories. Everybody gets at most
 3,000 rows, three stratified splits and one thread. RealMLP, TabM and CatBoost get the table as it
-is and the names of its categorical columns, as their defaults are meant; all others get the
-categories one-hot. RealMLP's defaults smooth the labels and, like TabM's, choose the epoch by
-accuracy; its authors advise other settings where log-loss or AUC counts.
+is and the names of its categorical columns, as their defaults are meant, HUGClassifier the table
+alone; all others get the categories one-hot. RealMLP's defaults smooth the labels and, like TabM's,
+choose the epoch by accuracy; its authors advise other settings where log-loss or AUC counts.
 
 The three are optional; a contender whose package is missing is left out, and the tables say so:
 
@@ -88,8 +88,8 @@ def catboost(seed: int) -> ClassifierMixin:
 class Contender(NamedTuple):
     """An estimator for a seed, and what is special about it.
 
-    ``categories`` is the keyword of its ``fit`` for the names of categorical columns; without one
-    it gets these one-hot.
+    ``categories`` is the keyword of its ``fit`` for the names of categorical columns, empty if it
+    finds them by their dtype; without one it gets these one-hot.
     """
 
     make: Callable[[int], ClassifierMixin]
@@ -98,7 +98,7 @@ class Contender(NamedTuple):
 
 
 CONTENDERS = {
-    OURS: Contender(lambda seed: HUGClassifier(random_state=seed), package="torch"),
+    OURS: Contender(lambda seed: HUGClassifier(random_state=seed), "", "torch"),
     "MLPClassifier, scaled": Contender(lambda seed: scaled(MLPClassifier(random_state=seed))),
     "SVC, scaled": Contender(lambda seed: scaled(SVC(probability=True, random_state=seed))),
     "LogisticRegression, scaled": Contender(lambda seed: scaled(LogisticRegression(max_iter=1000))),
@@ -222,7 +222,7 @@ def _score(
     categories = make_column_selector(dtype_exclude="number")
     if contender.categories:
         extra = {contender.categories: categories(X)}
-    else:
+    elif contender.categories is None:
         one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
         encode = make_column_transformer((one_hot, categories), remainder="passthrough")
         rows, others = encode.fit_transform(rows), encode.transform(others)
