@@ -269,9 +269,9 @@ class _BaseHUG(
 
     def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray) -> Rows:
         """Return the rows that count, and what makes numbers of their levels and gaps."""
-        rows, coding = Rows(X, codes, weight).weighted(), coding_of(self)
+        coding = coding_of(self)
         n_levels = None if coding is None else coding.n_levels()
-        return rows._replace(expand=expansion_of(rows.X, n_levels))
+        return Rows(X, codes, weight, expansion_of(X, weight > 0, n_levels)).weighted()
 
     def _take(self, fitted: dict[str, Any]) -> None:
         """Assign fitted attributes; those that an earlier version had in their place leave."""

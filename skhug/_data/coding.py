@@ -13,6 +13,8 @@ __all__ = ["Coding", "learn"]
 
 # A column of more levels than this, and than classes, becomes the shares of the classes.
 FEW_LEVELS = 10
+# Levels that get a column each where no shares can be told.
+_MOST_COLUMNS = 255
 # Parts of the rows, each of which gets shares that were counted on the others.
 _PARTS = 5
 
@@ -110,11 +112,24 @@ def learn(
 
 
 def _with_many_levels(categories: list[np.ndarray | None], y: np.ndarray) -> list[int]:
-    """Return the columns whose levels are too many for a column each."""
+    """Return the columns whose levels are too many for a column each.
+
+    Raises
+    ------
+    ValueError
+        If they are by far too many, and all rows of one class.
+    """
     occurring = np.bincount(y)
-    if (occurring > 0).sum() < 2 or occurring.max() < 2:  # no shares could be told
+    n_classes = np.count_nonzero(occurring)
+    few = max(FEW_LEVELS, n_classes)
+    if n_classes < 2 or occurring.max() < 2:  # no shares could be told
+        most = max((len(levels) for levels in categories if levels is not None), default=0)
+        if most > max(_MOST_COLUMNS, few):
+            raise ValueError(
+                f"A column has {most} levels, and all rows are of one class, so that nothing can "
+                "be told of them: pass rows of several classes in the first call of partial_fit."
+            )
         return []
-    few = max(FEW_LEVELS, np.count_nonzero(occurring))
     return [i for i, levels in enumerate(categories) if levels is not None and len(levels) > few]
 
 

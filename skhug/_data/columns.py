@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from numbers import Number
 from typing import Any
@@ -18,7 +20,7 @@ __all__ = ["as_array", "numeric_rows"]
 # What a data frame that has not read its rows yet is read by, of whichever library it is.
 _READ_BY = ("toPandas", "compute", "collect")
 # The libraries' names for dtypes: of numbers, of times (which must not count as numbers), records.
-_NUMBERS = re.compile(r"u?int|float|double|half|bool|decimal|sparse\[(u?int|float|bool)", re.I)
+_NUMBERS = re.compile(r"u?int(?!erval)|float|double|half|bool|sparse\[(u?int|float|bool)", re.I)
 _TIMES = re.compile(r"date|time|duration|period", re.I)
 _RECORDS = re.compile("struct", re.I)
 _HALF = (torch.bfloat16, torch.float16)
@@ -27,6 +29,7 @@ _COUNT = (
     "turn it into numbers, such as days since a date or the hour of the day, leave it out, or let "
     "skrub.tabular_pipeline(HUGClassifier()) do so"
 )
+_DECODE = "make text of it, for instance by .str.decode('utf-8'), or leave it out"
 _STACK = "pad or cut all to one length, or leave it out"
 _UNPACK = "take the numbers out of it into columns of their own, or leave it out"
 
@@ -73,17 +76,26 @@ def numeric_rows(X: Any) -> Any:
         return _of_list(X)
     if isinstance(X, Iterator):
         raise TypeError(f"X is a {type(X).__name__}, read once: pass list(X).")
+    if isinstance(X, dict) or (isinstance(X, np.ndarray) and X.dtype.names):
+        raise TypeError(f"X is a {type(X).__name__} with names: pass pandas.DataFrame(X).")
+    if isinstance(X, np.ma.MaskedArray):
+        return X.astype(np.float64).filled(np.nan) if np.ma.is_masked(X) else X.data
     if isinstance(X, np.ndarray):
         _refuse_times(X.dtype, "X")
         return _of_objects(X) if X.dtype == object else X
+    if type(X).__name__ == "RecordBatch":  # which tells scikit-learn no names
+        return _of_frame(sys.modules["pyarrow"].Table.from_batches([X]))
     if not hasattr(X, "dtype"):  # no Series
         return _of_frame(X)
     if _NUMBERS.match(str(X.dtype)) or not hasattr(X, "to_numpy"):
         return X
-    values = _values(getattr(X, "name", None), X)
-    if isinstance(values, Levels):
-        raise ValueError("X is one column of categories: pass a data frame, X.to_frame().")
-    return values
+    values = np.asarray(X.to_numpy())
+    if LEVEL_DTYPES.match(str(X.dtype)) or any(isinstance(value, str) for value in values):
+        raise ValueError(
+            "X is a Series with text or categories: pass a data frame, such as X.to_frame() of a "
+            "column, or frame.iloc[[0]] of a row."
+        )
+    return _values(getattr(X, "name", None), X)
 
 
 def _refuse_times(dtype: np.dtype, label: str) -> None:
@@ -93,6 +105,8 @@ def _refuse_times(dtype: np.dtype, label: str) -> None:
 
 def _of_list(X: list | tuple) -> Any:
     """Stack tensors, and vectors whose lengths NumPy would stumble on."""
+    if len(X) and isinstance(X[0], dict):
+        raise TypeError("X is a list of dicts: pass pandas.DataFrame(X).")
     if not (len(X) and isinstance(X[0], (Tensor, np.ndarray, list, tuple))):
         return X
     _refuse_times(np.asarray(as_array(X[0])).dtype, "X")
@@ -109,10 +123,13 @@ def _length(row: Any) -> int | None:
 
 
 def _of_objects(X: np.ndarray) -> np.ndarray:
-    """Stack an array of vectors, one per row; anything else is left to scikit-learn."""
+    """Stack an array of vectors, one per row; else make NaN of what is missing."""
     flat = X.ravel()
     lone = X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1)
-    return _stacked(flat, "X") if lone and len(flat) and _is_vector(flat[0]) else X
+    if lone and len(flat) and _is_vector(flat[0]):
+        return _stacked(flat, "X")
+    gaps = np.array([is_gap(value) for value in flat], bool).reshape(X.shape)
+    return np.where(gaps, np.nan, X) if gaps.any() else X
 
 
 def _of_frame(X: Any) -> Any:
@@ -127,6 +144,11 @@ def _of_frame(X: Any) -> Any:
     if not parts:
         return X
     names = _names(X)
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise ValueError(
+            f"X has several columns called {repeated[0]!r}: give each a name of its own."
+        )
     if len(names) == 1 and not isinstance(parts[0], Levels) and parts[0].ndim > 2:
         return parts[0]  # images, one per row
     columns = _all_columns(X)
@@ -198,6 +220,10 @@ def _two_kinds(label: str, text: str, other: Any) -> str:
 
 def _objects(label: str, values: np.ndarray) -> np.ndarray:
     """Return objects as numbers; refuse those that are none."""
+    if values.dtype.kind == "c" or any(isinstance(value, complex) for value in values):
+        raise ValueError(
+            f"{label} holds complex numbers: pass their parts as columns of their own."
+        )
     for value in values:
         if is_gap(value) or isinstance(value, Number):
             continue
@@ -205,9 +231,12 @@ def _objects(label: str, values: np.ndarray) -> np.ndarray:
             number = next(v for v in values if isinstance(v, Number))
             raise ValueError(_two_kinds(label, value, number))
         kind = type(value).__name__
-        cure = _COUNT if _TIMES.match(kind) else _UNPACK
+        cure = _DECODE if kind == "bytes" else _COUNT if _TIMES.match(kind) else _UNPACK
         raise ValueError(f"{label} holds values of type {kind}, which are no numbers: {cure}.")
-    return as_numbers(values)
+    try:
+        return as_numbers(values)
+    except (ArithmeticError, ValueError) as error:  # 10**400, a signalling NaN
+        raise ValueError(f"{label} holds a number that no float holds: {error}.") from None
 
 
 def _is_vector(value: Any) -> bool:
@@ -219,6 +248,9 @@ def _stacked(rows: Any, label: str) -> np.ndarray:
     rows = [np.asarray(as_array(row)) for row in rows]
     shape = rows[0].shape
     _refuse_times(rows[0].dtype, label)
+    if rows[0].dtype.kind not in "biuf" or not rows[0].size:
+        what = f"vectors of {rows[0].dtype}" if rows[0].size else "empty vectors"
+        raise ValueError(f"{label} holds {what}, and not of numbers: {_UNPACK}.")
     for i, row in enumerate(rows):
         if row.shape != shape:
             raise ValueError(

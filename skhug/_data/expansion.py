@@ -82,17 +82,21 @@ def scale_factors(expand: Expand | None) -> np.ndarray | float:
     return np.repeat([1.0, _OF_LEVELS], [n_numeric, expand.width - n_numeric])
 
 
-def expansion_of(X: Any, n_levels: Sequence[int | None] | None) -> Expand | None:
+def expansion_of(
+    X: Any, counts: np.ndarray, n_levels: Sequence[int | None] | None
+) -> Expand | None:
     """Return what expands rows to train on; None where they have neither levels nor gaps.
 
     Parameters
     ----------
     X : ndarray, Source or CompressedRows of shape (n, ...)
         NaN for a gap, in arrays of flat rows alone.
+    counts : ndarray of bool, shape (n,)
+        The rows that count.
     n_levels : sequence, or None
         How many levels each column has codes of, None for one of numbers; None where all are.
     """
-    gaps = np.flatnonzero(_columns_with_gaps(X))
+    gaps = np.flatnonzero(_columns_with_gaps(X, counts))
     counts = [None] * X.shape[1] if n_levels is None else n_levels
     numeric = [i for i, count in enumerate(counts) if count is None]
     if len(numeric) == X.shape[1] and not len(gaps):
@@ -120,12 +124,12 @@ def refuse_gaps(X: Any) -> None:
         )
 
 
-def _columns_with_gaps(X: Any) -> np.ndarray:
+def _columns_with_gaps(X: Any, counts: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return which columns have a NaN; images, sparse rows, what is read in blocks have none."""
     none = np.zeros(X.shape[1], bool)
     if not isinstance(X, np.ndarray) or X.ndim > 2 or X.dtype.kind != "f":
         return none
     with np.errstate(over="ignore", invalid="ignore"):
         suspects = np.flatnonzero(np.isnan(X.sum(axis=0)))  # or of sums beyond what floats hold
-    none[suspects] = np.isnan(X[:, suspects]).any(axis=0)
+    none[suspects] = np.isnan(X[:, suspects])[counts].any(axis=0)
     return none

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import check_array
 
 from skhug._data.sources import Source
 from skhug._sparse import CompressedRows
@@ -27,17 +28,20 @@ def held(X: Any) -> np.ndarray | CompressedRows:
     Raises
     ------
     ValueError
-        If rows that stay sparse have NaN.
+        If there is a NaN among their values.
     """
     if not issparse(X):
         return X
-    if X.shape[1] < _FEW_FEATURES and math.prod(X.shape) * X.dtype.itemsize <= _FEW_BYTES:
-        return X.toarray()
+    if X.dtype.kind == "b":
+        X = X.astype(np.float64)
     if np.isnan(X.data).any():
         raise ValueError(
             "Input X contains NaN, and sparse rows have no gaps: fill them, for instance by 0."
         )
-    return CompressedRows(X)
+    if X.shape[1] >= _FEW_FEATURES or math.prod(X.shape) * X.dtype.itemsize > _FEW_BYTES:
+        return CompressedRows(X)
+    with np.errstate(over="ignore"):  # values of one place are added up
+        return check_array(X.toarray(), input_name="X", dtype=None)
 
 
 def check_fill(X: Any) -> None:

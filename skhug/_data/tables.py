@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,13 +42,14 @@ class Table(NamedTuple):
         first = self.columns[0]
         return len(first.values if isinstance(first, Levels) else first), len(self.columns)
 
-    def categories(self, *, declared: bool) -> list[np.ndarray | None]:
+    def categories(self, counts: np.ndarray, *, declared: bool) -> list[np.ndarray | None]:
         """Return the levels of each column, None for one of numbers.
 
-        With ``declared`` they are those that the dtype names, too, and else those that occur.
+        They are those of the rows that count, a mask, and with ``declared`` also those that the
+        dtype names.
         """
         return [
-            _distinct(column, declared=declared) if isinstance(column, Levels) else None
+            _distinct(column, counts, declared=declared) if isinstance(column, Levels) else None
             for column in self.columns
         ]
 
@@ -63,6 +63,11 @@ class Table(NamedTuple):
             texts.
         """
         known = [None] * len(self.columns) if categories is None else categories
+        if len(known) != len(self.columns):
+            raise ValueError(
+                f"X has {len(self.columns)} columns, and the fitted model {len(known)}: pass the "
+                "same ones, or set warm_start=False to fit a new model."
+            )
         columns = zip(self.names, self.columns, known, strict=True)
         return [_coded(name, column, levels) for name, column, levels in columns]
 
@@ -83,7 +88,10 @@ def is_gap(value: Any) -> bool:
     """Whether a value stands for a missing one: None, NaN, NaT, pandas.NA."""
     if value is None or type(value).__name__ == "NAType":  # which says nothing of itself
         return True
-    return not hasattr(value, "__len__") and value != value
+    try:
+        return not hasattr(value, "__len__") and bool(value != value)
+    except ArithmeticError:  # a Decimal's NaN that signals
+        return True
 
 
 def as_numbers(column: Any) -> np.ndarray:
@@ -96,7 +104,7 @@ def as_numbers(column: Any) -> np.ndarray:
 
 def as_levels(column: Any) -> Levels:
     """Return a column's levels, those that are neither text nor numbers by their text."""
-    values = column.to_pylist() if hasattr(column, "to_pylist") else column
+    values = column.to_pylist() if hasattr(column, "to_pylist") else np.asarray(column)
     declared = getattr(getattr(column, "dtype", None), "categories", ())
     held = np.empty(len(values), dtype=object)
     held[:] = [_level(value) for value in values]
@@ -109,16 +117,18 @@ def _level(value: Any) -> Any:
         return str(value)
     if is_gap(value):
         return None
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, Number):
-        return value.item() if isinstance(value, np.generic) else value
-    return str(value)
+    if isinstance(value, np.floating):
+        return float(str(value))  # 0.1 in float32 is 0.1
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _distinct(column: Levels, *, declared: bool) -> np.ndarray:
+def _distinct(column: Levels, counts: np.ndarray, *, declared: bool) -> np.ndarray:
     """Return the levels in order, numbers first."""
-    found = {value for value in column.values if value is not None}
+    found = {value for value in column.values[counts] if value is not None}
     found.update(column.declared if declared else ())
     levels = np.empty(len(found), dtype=object)
     levels[:] = sorted(found, key=lambda level: (isinstance(level, str), level))
@@ -134,8 +144,9 @@ def _coded(name: Any, column: np.ndarray | Levels, levels: np.ndarray | None) ->
         if found is None:  # of missing values nobody can tell the kind
             return np.full(len(held), np.nan)
         raise ValueError(
-            f"Column {name!r} of X holds {_kind(found)}, such as {found!r}, and held numbers in "
-            "fit: pass numbers, or fit again."
+            f"Column {name!r} of X holds {_kind(found)}, such as {found!r}, as categories, and "
+            "held numbers in fit, or nothing: make numbers of it, such as by astype(float), or fit "
+            "again."
         )
     codes = {level: float(code) for code, level in enumerate(levels)}
     coded = np.array([codes.get(value, np.nan) for value in held.tolist()], dtype=np.float64)

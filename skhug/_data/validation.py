@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _cure_of_text() -> Iterator[None]:
         if "could not convert string to float" not in str(error):
             raise
         raise ValueError(
-            f"{error}. In a data frame columns of text count as categories: pass "
+            f"{error}. Columns of text count as categories in a data frame: pass one, such as "
             "pandas.DataFrame(X).convert_dtypes(), or encode them in front."
         ) from None
 
@@ -170,11 +171,13 @@ def check_training_data(
     check_fill(X)
     _check_labels(y)
     known = coding_of(estimator) if levels == "fitted" else None
+    names = getattr(estimator, "feature_names_in_", None) if levels == "fitted" else None
     if known is not None and not isinstance(X, Table):
         X = table_of(X)
     if not reset:
         _check_sample_shape(estimator, X)
     X, y = _check_pair(estimator, X, y, reset=reset)
+    _check_names(names, estimator)
     if reset:
         estimator.input_shape_ = tuple(X.shape[1:])
     y = column_or_1d(y, warn=True)
@@ -188,6 +191,25 @@ def check_training_data(
     if reset:
         estimator.input_dtype_ = X.dtype.name
     return X, y, weight
+
+
+def _check_names(before: np.ndarray | None, estimator: Any) -> None:
+    """Refuse to go on from a model whose columns had other names, or another order.
+
+    Raises
+    ------
+    ValueError
+        With the first that differs.
+    """
+    now = getattr(estimator, "feature_names_in_", None)
+    if before is None or now is None or np.array_equal(before, now):
+        return
+    pairs = zip_longest(map(repr, before.tolist()), map(repr, now.tolist()), fillvalue="nothing")
+    old, new = next(pair for pair in pairs if pair[0] != pair[1])
+    raise ValueError(
+        f"warm_start: X has column {new} where the fitted model had {old}: pass the same "
+        "columns in the same order, or set warm_start=False to fit a new model."
+    )
 
 
 def _check_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray:
@@ -227,7 +249,7 @@ def _coded(
     else:
         categories = coding.categories
         if levels != "fitted":
-            categories = table.categories(declared=levels == "declared")
+            categories = table.categories(counts, declared=levels == "declared")
         coding, rows = learn(table, np.unique(y, return_inverse=True)[1], counts, categories)
         estimator.categories_, estimator.class_shares_ = coding.attributes()
     return check_array(rows, estimator=estimator, input_name="X", **_KEPT)

@@ -58,9 +58,14 @@ LAYOUTS = {
     "frame": lambda X: pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])]),
     "tensor": lambda X: torch.from_numpy(X.copy()),
 }
+# What flat rows may have and images and embeddings not.
+ROUGH = {
+    "nan": lambda X: _with(X, np.nan),
+    "sparse": lambda X: csr_array(X.astype(np.float64)),
+}
 SPOILT = {
     "nothing": lambda X: X,
-    "nan": lambda X: _with(X, np.nan),
+    **ROUGH,
     "inf": lambda X: _with(X, np.inf),
     "no rows": lambda X: X[:0],
     "no columns": lambda X: X[:, :0],
@@ -69,7 +74,6 @@ SPOILT = {
     "five axes": lambda X: X[:, :, None, None, None],
     "complex": lambda X: X + 1j,
     "strings": lambda X: X.astype(str).astype(object) + "x",
-    "sparse": lambda X: csr_array(X.astype(np.float64)),
 }
 
 
@@ -109,7 +113,7 @@ def rows():
         "dtype": st.sampled_from(DTYPES) | st.sampled_from(["float64", "float32"]),
         "layout": st.sampled_from(list(LAYOUTS)) | st.just("C"),
         "writeable": st.booleans(),
-        "spoilt": st.just("nothing"),
+        "spoilt": usually("nothing", "nan"),
     }
 
 

@@ -557,3 +557,22 @@ def test_what_metrics_do_not_take_is_explained(rows):
         retrieval_report(with_nan(X), y)
     with pytest.raises(ValueError, match=r"embeddings is sparse and of shape \(300,\)"):
         retrieval_report(sparse.coo_array(np.ones(300)), y)
+
+
+def test_a_frame_of_sparse_flags_is_as_good_as_its_numbers():
+    flags = pd.get_dummies(pd.DataFrame({"c": list("abc") * 50}), sparse=True)
+    target = np.arange(150) % 3
+    model = HUGClassifier(max_epochs=2, random_state=0).fit(flags, target)
+    same = HUGClassifier(max_epochs=2, random_state=0).fit(flags.to_numpy(float), target)
+    assert np.array_equal(model.predict_proba(flags), same.predict_proba(flags.to_numpy(float)))
+    assert model.input_dtype_ == "float64"
+
+
+def test_a_gap_or_a_sum_without_end_is_an_error_in_few_columns_too():
+    rows = sparse.csr_array(np.eye(20))
+    rows.data[0] = np.nan
+    with pytest.raises(ValueError, match="sparse rows have no gaps"):
+        HUGClassifier(max_epochs=1).fit(rows, np.arange(20) % 2)
+    twice = sparse.coo_array(([1e308, 1e308, 1.0], ([0, 0, 1], [0, 0, 1])), shape=(20, 3))
+    with pytest.raises(ValueError, match="infinity"):
+        HUGClassifier(max_epochs=1).fit(twice.tocsr(), np.arange(20) % 2)

@@ -18,6 +18,7 @@ from sklearn.preprocessing import TargetEncoder
 
 import skhug
 from skhug import HUGClassifier, HUGEmbedder
+from skhug._data import sources as _sources
 from skhug.encoders import MLP, ConvNet
 
 X, y = load_iris(return_X_y=True)
@@ -261,8 +262,99 @@ def test_levels_are_a_column_each_where_no_shares_can_be_told():
     assert HUGEmbedder(max_epochs=1, random_state=0).fit(table, each).class_shares_[1] is None
 
 
+def test_levels_and_gaps_of_rows_without_weight_are_none():
+    table = frame(place=np.where(np.arange(150) < 10, "Nowhere", PLACE))
+    table.loc[:5, "width"] = np.nan
+    weight = np.where(np.arange(150) < 10, 0.0, 1.0)
+    weighted = quick().fit(table, y, sample_weight=weight)
+    alone = quick().fit(table[10:], y[10:])
+    assert np.allclose(weighted.predict_proba(frame()), alone.predict_proba(frame()))
+
+
+def test_gaps_of_many_rows_are_found_before_those_without_weight_are_left_out(monkeypatch):
+    monkeypatch.setattr(_sources, "RESIDENT_BYTES", 1000)
+    gappy = np.where(GAPS, np.nan, X)
+    weight = np.where(np.arange(150) < 10, 0.0, 1.0)
+    model = quick().fit(gappy, y, sample_weight=weight)
+    assert model.module_.prepared_shape == (8,)
+
+
+def test_levels_of_float32_are_those_of_float64():
+    levels = np.array([0.1, 0.2, 0.3])[y]
+    model = quick().fit(frame(k=pd.Categorical(levels.astype(np.float32))), y)
+    assert model.categories_[2].tolist() == [0.1, 0.2, 0.3]
+
+
+BAD_IN_FIT = {
+    "two of a name": (lambda: pd.concat([frame(), frame()], axis=1), "several columns called"),
+    "complex": (lambda: frame(z=X[:, 0] + 1j), "Column 'z' of X holds complex"),
+    "objects of complex": (lambda: frame(z=pd.Series([1j] * 150, dtype=object)), "'z' .*complex"),
+    "intervals": (
+        lambda: frame(z=pd.interval_range(0, 150)),
+        "'z' of X holds values of type Inter",
+    ),
+    "too large": (
+        lambda: frame(z=pd.Series([10**400] * 150, dtype=object)),
+        "'z' .*no float holds",
+    ),
+    "bytes": (lambda: frame(z=[b"a"] * 150), r"'z' .*str\.decode"),
+    "vectors of text": (lambda: frame(z=[["a", "b"]] * 150), "'z' of X holds vectors of <U1"),
+    "empty vectors": (lambda: frame(z=[[]] * 150), "'z' of X holds empty vectors"),
+    "a series": (lambda: frame().iloc[0], r"Series .*frame\.iloc"),
+    "a dict": (lambda: frame().to_dict("list"), r"pass pandas\.DataFrame"),
+    "dicts": (lambda: frame().to_dict("records"), r"pass pandas\.DataFrame"),
+    "records": (lambda: frame().to_records(), r"pass pandas\.DataFrame"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IN_FIT)
+def test_what_no_table_holds_is_named(kind):
+    make, message = BAD_IN_FIT[kind]
+    with pytest.raises((ValueError, TypeError), match=message):
+        quick().fit(make(), y)
+
+
+def test_gaps_come_in_other_guises_too():
+    gappy = np.where(GAPS, np.nan, X)
+    expected = quick().fit(gappy, y).predict_proba(gappy)
+    objects = np.where(GAPS, pd.NA, X.astype(object))
+    masked = np.ma.masked_array(np.where(GAPS, 1e9, X), GAPS)
+    for guise in (objects, masked):
+        assert np.allclose(quick().fit(guise, y).predict_proba(guise), expected)
+    pyarrow = pytest.importorskip("pyarrow")
+    decimals = pd.Series([None, 1.5, 2.5] * 50).astype(pd.ArrowDtype(pyarrow.decimal128(5, 2)))
+    assert np.isfinite(quick().fit(pd.DataFrame({"a": X[:, 0], "b": decimals}), y).loss_)
+    batch = pyarrow.RecordBatch.from_pandas(frame())
+    model = quick().fit(batch, y)
+    assert model.feature_names_in_.tolist() == ["width", "place"]
+
+
+def test_a_warm_start_wants_the_same_columns():
+    model = quick(warm_start=True).fit(frame(), y)
+    before = model.predict_proba(frame())
+    for other, message in (
+        (frame()[["place", "width"]], "has column 'place' where the fitted model had 'width'"),
+        (frame(more=1.0), "has column 'more' where .* had nothing.*set warm_start=False"),
+        (frame().rename(columns={"width": "w"}), "has column 'w' where .* 'width'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(other, y)
+        assert model.feature_names_in_.tolist() == ["width", "place"]
+        assert np.array_equal(model.predict_proba(frame()), before)
+
+
+def test_far_too_many_levels_of_one_class_are_refused():
+    table = pd.DataFrame({"id": [f"i{i}" for i in range(400)]})
+    with pytest.raises(ValueError, match="400 levels, and all rows are of one class"):
+        HUGClassifier().partial_fit(table, np.zeros(400), classes=[0, 1])
+
+
 BAD_AT_PREDICT = {
     "text for numbers": (lambda t: t.assign(width="wide"), "Column 'width' .*held numbers in fit"),
+    "categories for numbers": (
+        lambda t: t.astype({"width": "category"}),
+        r"Column 'width' .*as categories, .*astype\(float\)",
+    ),
     "numbers for text": (lambda t: t.assign(place=1.5), "Column 'place' .*in fit it held text"),
     "array": (lambda t: t.to_numpy(), "data frame with categories"),
     "missing": (lambda t: t.drop(columns="width"), "yet now missing:\n- width"),
@@ -286,9 +378,9 @@ def test_other_tables_than_in_fit_are_refused(kind):
 
 
 def test_text_in_an_array_is_told_to_come_in_a_frame():
-    with pytest.raises(ValueError, match=r"could not convert string.*pass pandas\.DataFrame"):
+    with pytest.raises(ValueError, match=r"could not convert string.*such as pandas\.DataFrame"):
         quick().fit(frame().to_numpy(), y)
-    with pytest.raises(ValueError, match=r"pass a data frame, X.to_frame\(\)"):
+    with pytest.raises(ValueError, match=r"Series .*such as X.to_frame\(\)"):
         quick().fit(frame()["place"], y)
 
 

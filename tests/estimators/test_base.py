@@ -187,7 +187,6 @@ def test_balanced_classes_find_the_rows_of_the_smaller():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y, w: (np.where(X > 7, np.nan, X), y, w), "NaN"),
         (lambda X, y, w: (np.where(X > 7, np.inf, X), y, w), "infinity"),
         (lambda X, y, w: (X, np.zeros(150), w), "1 class"),
         (lambda X, y, w: (X, X[:, 0], w), "continuous"),

@@ -25,7 +25,15 @@ from skhug.losses import Uniformity
 # PICKLE_FORMAT, give the older format a reader, and change the names here.
 SHARED = {
     *("module_", "proxies_", "classes_", "history_", "n_iter_", "loss_", "input_shape_"),
-    *("input_dtype_", "n_features_in_", "_progress", "_skhug_version", "_skhug_format"),
+    *(
+        "input_dtype_",
+        "n_features_in_",
+        "categories_",
+        "class_shares_",
+        "_progress",
+        "_skhug_version",
+        "_skhug_format",
+    ),
 }
 OF_FORMAT_2 = {
     HUGClassifier: SHARED | {"power_", "floor_", "falloff_"},
