@@ -17,7 +17,7 @@ from skhug._data.prepare import Prepare
 from skhug._data.streaming import Stream
 from skhug._device import to_tensor
 
-__all__ = ["Augment", "place_rows"]
+__all__ = ["Augment", "place_rows", "prepare_batch"]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 # Of the free memory of a GPU, for the rows; the rest is for the training.
@@ -49,7 +49,7 @@ def place_rows(
     prepared_bytes = len(X) * math.prod(shape) * prepare.dtype.itemsize
     if augment is None and not prepare.per_batch and prepared_bytes <= limit:
         return _resident(X, prepare, device, prepare.block_rows), untouched
-    per_batch = partial(_prepare_batch, prepare, augment)
+    per_batch = partial(prepare_batch, prepare, augment)
     if _usable_in_place(X, device):
         return to_tensor(X, device), per_batch
     if X.nbytes <= limit:
@@ -83,9 +83,10 @@ def _resident(
 
 
 @torch.no_grad()
-def _prepare_batch(
+def prepare_batch(
     prepare: Prepare, augment: Augment | None, X: Tensor, generator: torch.Generator
 ) -> Tensor:
+    """Return raw rows, changed by a user's function, as an encoder's body takes them."""
     X = prepare.arrange(X)
     return prepare.normalize(X if augment is None else _augmented(augment, X, generator))
 
