@@ -140,7 +140,7 @@ def acceleration(state: TrainingState, flops: float) -> Callable[[Step], Step]:
     """
     device, stepper = state.objective.proxies.device, state.stepper
     known = (
-        (state.objective.encoder.spec is not None or state.objective.has_kernel)
+        state.objective.encoder.spec is not None
         and isinstance(stepper, FlatStepper)
         and type(stepper.spec) in BUILT_IN_OPTIMIZERS
         and type(state.objective.loss.uniformity) in BUILT_IN_MEASURES
