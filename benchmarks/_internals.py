@@ -24,7 +24,7 @@ from skhug._process import draw_seed
 from skhug._saving import archive
 from skhug._saving.fingerprint import fingerprint
 from skhug._saving.modules import full_state
-from skhug._training import build, fit
+from skhug._training import build, fit, frozen
 from skhug._training.loop import as_it_is, train
 from skhug._training.objective import Objective
 from skhug._training.state import TrainingState
@@ -41,6 +41,7 @@ __all__ = [
     "Standardize",
     "TrainingState",
     "archive",
+    "backbone_in_every_epoch",
     "build_encoder",
     "centre_and_scale",
     "default_batch_size",
@@ -64,6 +65,16 @@ def build_encoder(encoder: Encoder, width: int, X: np.ndarray, weight: np.ndarra
     rows = Rows(X, np.arange(len(X)) % 2, weight)
     model = HUGClassifier(encoder, n_components=width, precision="float32", device="cpu")
     return build.build_encoder(resolve(model, rows, np.arange(2), 0), rows)
+
+
+@contextmanager
+def backbone_in_every_epoch() -> Iterator[None]:
+    """Run a frozen backbone on every batch, as one that is trained."""
+    views, frozen._views = frozen._views, lambda settings, rows, encoder: 0
+    try:
+        yield
+    finally:
+        frozen._views = views
 
 
 def forget_arrangements() -> None:

@@ -316,7 +316,7 @@ class _BaseHUG(
         before = 0 if progress is None else progress["epoch"]
         plan = self._plan(task, earlier, seed)
         settings = plan.settings._replace(
-            max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None
+            max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None, views=None
         )
         summary = None
         if earlier is None:

@@ -76,7 +76,8 @@ class Settings(NamedTuple):
     torch.optim optimizer knows its own. Steps of ``bfloat16_flops`` operations or more run in
     bfloat16. ``patience`` is (epochs without a better score, how much is better) or None;
     after the epochs ``cycle_ends`` several members may stop. ``coefficients`` says what rows count
-    in a batch. ``track`` are measures by the names of their columns in ``history_``.
+    in a batch. ``track`` are measures by the names of their columns in ``history_``. ``views`` are
+    passes of a frozen backbone over rows that change, None one an epoch.
     """
 
     encoder: Any
@@ -99,6 +100,7 @@ class Settings(NamedTuple):
     class_weight: np.ndarray
     coefficients: Callable[..., torch.Tensor]
     augment: Callable[..., Any] | None
+    views: int | None
     track: dict[str, Callable[[Classwise], float]]
     device: torch.device
     dtype: torch.dtype
@@ -197,6 +199,7 @@ def resolve(
         ),
         coefficients=epoch_coefficients if balanced else row_coefficients,
         augment=e.augment,
+        views=getattr(encoder, "views", None),
         track=expand_track(e.track),
         device=device,
         dtype=dtype,

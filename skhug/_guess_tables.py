@@ -109,6 +109,7 @@ NAMES: dict[str, dict[str, str]] = {
         "module": "model backbone net network encoder",
         "learning_rate": "lr backbone_lr",
         "frozen": "freeze frozen_backbone trainable requires_grad",
+        "views": "n_views passes n_passes",
         "standardize": "normalize standardise mean std",
         "image_shape": "input_shape shape image_size img_size",
     },

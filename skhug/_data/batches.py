@@ -76,8 +76,8 @@ class Batches:
 
     Parameters
     ----------
-    X : Tensor of shape (n, ...) or Stream
-        Rows.
+    X : Tensor of shape (views * n, ...) or Stream
+        Rows; of several views of them one after another, epochs take one in turn.
     y : Tensor of shape (n,)
         Class indices, int64.
     sample_weight : Tensor of shape (n,) or (n, members)
@@ -129,12 +129,18 @@ class Batches:
         """Number of batches in an epoch."""
         return len(self._bounds())
 
+    @property
+    def _n_views(self) -> int:
+        return len(self.X) // len(self.y)
+
     def _bounds(self) -> list[tuple[int, int]]:
-        n = len(self.X if self.sampler is None else self.sampler)
+        n = len(self.y if self.sampler is None else self.sampler)
         return batch_bounds(n, self.batch_size)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (X, y, coef) of every batch of a new epoch.
+    def epoch(
+        self, generator: torch.Generator, number: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (X, y, coef) of every batch of a new epoch, the number of which chooses the view.
 
         ``coef`` of shape (batch,) or (batch, members) are the rows' coefficients in the
         within-class sum. Where members are ``apart``, all three have shape (members, rows, ...).
@@ -151,6 +157,9 @@ class Batches:
             y, weight = self.y[order], self.sample_weight[order]
         coef = self.coefficients(batch, y, weight, self.class_weight, len(bounds))
         sizes = [stop - start for start, stop in bounds]
+        if self._n_views > 1:
+            start = number % self._n_views * len(self.y)
+            drawn, order = drawn + start, order + start
         streamed = isinstance(self.X, Stream)
         rows = self.X.batches(drawn, sizes) if streamed else self._gather(order, sizes)
         parts = zip(rows, y.split(sizes), coef.split(sizes), strict=True)
@@ -165,9 +174,9 @@ class Batches:
         """Return the order of an epoch on the CPU, None where it is of no consequence."""
         if self.sampler is not None:
             return torch.from_numpy(self.sampler.draw(generator))
-        if n_batches == 1:
+        if n_batches == 1 and self._n_views == 1:
             return None
-        order = torch.randperm(len(self.X), generator=generator)
+        order = torch.randperm(len(self.y), generator=generator)
         return order if self.folds is None else spread(order, self.folds)
 
     def _gather(self, order: Tensor | None, sizes: list[int]) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from skhug._data.streaming import Stream
 from skhug._device import to_tensor
 from skhug._sparse import CompressedRows, SparseRows
 
-__all__ = ["Augment", "place_rows"]
+__all__ = ["Augment", "place_rows", "prepare_batch"]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 # Of the free memory of a GPU, for the rows; the rest is for the training.
@@ -45,7 +45,7 @@ def place_rows(
     device : torch.device
         Where the encoder is.
     """
-    per_batch = partial(_prepare_batch, prepare, augment)
+    per_batch = partial(prepare_batch, prepare, augment)
     if isinstance(X, CompressedRows):
         return Stream(X, device), per_batch
     limit = _limit(device)
@@ -86,9 +86,10 @@ def _resident(
 
 
 @torch.no_grad()
-def _prepare_batch(
+def prepare_batch(
     prepare: Prepare, augment: Augment | None, X: Tensor, generator: torch.Generator
 ) -> Tensor:
+    """Return raw rows, changed by a user's function, as an encoder's body takes them."""
     X = prepare.arrange(X)
     if augment is not None:
         X = X.to_dense() if isinstance(X, SparseRows) else X

@@ -106,6 +106,9 @@ class Source:
         Of what is stored; float64, float32 and uint8 are kept, all else is read as float64.
     """
 
+    # Whether a row may be another one when it is read again.
+    changes = False
+
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         if dtype.kind not in "biuf":
             raise ValueError(f"X holds values of dtype {dtype}: pass real numbers.")
@@ -194,6 +197,8 @@ class _LazyRows(Source):
 
 class _DatasetRows(Source):
     """Rows of a torch data set whose items are x or (x, y)."""
+
+    changes = True
 
     def __init__(self, dataset: Any) -> None:
         self._name = type(dataset).__name__
@@ -286,6 +291,7 @@ class RowView(Source):
         super().__init__((len(index), *rows.shape[1:]), rows.dtype)
         self._rows = rows
         self._index = index
+        self.changes = getattr(rows, "changes", False)
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         """Return rows as an array in memory, checked where they come from."""

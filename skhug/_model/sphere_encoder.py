@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from skhug._data.prepare import Prepare
+from skhug._data.prepare import Cast, Prepare
 from skhug._sphere import project, unit, widened
 from skhug.encoders._members import Members
 from skhug.encoders._pretrained import FineTuned
+from skhug.encoders._probing import repeated_weights
 
-__all__ = ["SphereEncoder"]
+__all__ = ["HeadEncoder", "SphereEncoder"]
 
 
 class SphereEncoder(nn.Module):
@@ -75,6 +76,16 @@ class SphereEncoder(nn.Module):
         return unit(features)
 
     @property
+    def whole(self) -> SphereEncoder:
+        """What is fitted: from raw rows on."""
+        return self
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves all of the body but its head as it is."""
+        return isinstance(self.body, FineTuned) and self.body.frozen
+
+    @property
     def n_members(self) -> int:
         """Number of networks."""
         return len(self.body) if isinstance(self.body, Members) else 1
@@ -89,8 +100,40 @@ class SphereEncoder(nn.Module):
         """Shape of a row as the body takes it."""
         return self.prepare.output_shape(self.input_shape)
 
+    @property
+    def weights_a_row(self) -> int:
+        """Multiplications for a row: each weight once, those of a convolution once per position."""
+        weights = sum(p.numel() for p in self.parameters())
+        return weights + repeated_weights(self.body, self.prepared_shape)
+
     def learning_rates(self, default: float) -> Iterator[tuple[nn.Parameter, float]]:
         """Yield every parameter with its learning rate."""
         if isinstance(self.body, FineTuned):
             return self.body.learning_rates(default)
         return ((parameter, default) for parameter in self.parameters())
+
+
+class HeadEncoder(SphereEncoder):
+    """What is left to train of an encoder whose backbone is frozen: its head, on features.
+
+    Parameters
+    ----------
+    whole : SphereEncoder
+        Encoder of raw rows, in evaluation mode; its head is this one's body.
+    """
+
+    def __init__(self, whole: SphereEncoder) -> None:
+        head = whole.body.head
+        super().__init__(
+            Cast(whole.prepare.dtype),
+            head,
+            (head.in_features,),
+            whole.n_components,
+            softness=whole.softness,
+        )
+        self._whole = (whole,)  # held so that it is no module of this one
+
+    @property
+    def whole(self) -> SphereEncoder:
+        """What is fitted: from raw rows on."""
+        return self._whole[0]

@@ -28,6 +28,7 @@ from skhug._process import FLOPS_A_FUNCTION, threads_for
 from skhug._sparse import CompressedRows, SparseRows
 from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
+from skhug._training.frozen import Stage
 from skhug._training.objective import Objective
 from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body, checked_softness
@@ -37,7 +38,7 @@ from skhug.proxies import Learned, optimal_proxies, random_proxies
 from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
 from skhug.proxies._choice import Optimal
 
-__all__ = ["build_batches", "build_objective"]
+__all__ = ["build_batches", "build_model", "build_objective"]
 
 # Features that tell which classes are alike.
 _CENTRE_FEATURES = 4096
@@ -45,15 +46,20 @@ _CENTRE_FEATURES = 4096
 _REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 
-def build_objective(settings: Settings, task: Task, earlier: Earlier | None = None) -> Objective:
-    """Return encoder, proxies and loss, with new weights or going on from a copy of the fitted."""
-    learned = isinstance(settings.proxies, Learned)
+def build_model(
+    settings: Settings, task: Task, earlier: Earlier | None = None
+) -> tuple[SphereEncoder, Tensor]:
+    """Return encoder and proxies, with new weights or going on from a copy of the fitted."""
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
-        points = torch.from_numpy(earlier.proxies)
-    else:
-        encoder = build_encoder(settings, task.rows)
-        points = initial_proxies(settings, encoder, task.rows, len(task.classes))
+        return encoder, torch.from_numpy(earlier.proxies)
+    encoder = build_encoder(settings, task.rows)
+    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes))
+
+
+def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor) -> Objective:
+    """Return encoder, proxies and loss, and what training calls for the encoder's body."""
+    learned = isinstance(settings.proxies, Learned)
     loss = HUGLoss(
         settings.uniformity,
         settings.alpha,
@@ -61,17 +67,17 @@ def build_objective(settings: Settings, task: Task, earlier: Earlier | None = No
         attached=learned and settings.proxies.attached,
     )
     objective = Objective(
-        encoder, points.to(device_of(encoder), encoder.prepare.dtype), loss, learned
+        encoder, proxies.to(device_of(encoder), encoder.prepare.dtype), loss, learned
     )
     objective.train_through(_training_body(settings, objective))
     return objective
 
 
 def build_batches(
-    settings: Settings, task: Task, objective: Objective, folds: np.ndarray | None = None
+    settings: Settings, stage: Stage, objective: Objective, folds: np.ndarray | None = None
 ) -> Batches:
     """Return the training rows in batches, on the device or streamed to it."""
-    rows, encoder = task.rows, objective.encoder
+    rows, encoder = stage.task.rows, objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
     weight = rows.weight / rows.weight.max()
@@ -80,8 +86,8 @@ def build_batches(
     weight, class_weight = (
         to_tensor(array, device, dtype) for array in (weight, settings.class_weight)
     )
-    with threads_for(FLOPS_A_FUNCTION * math.prod(rows.X.shape), device):
-        X, prepare = place_rows(encoder.prepare, rows.X, settings.augment, device)
+    with threads_for(FLOPS_A_FUNCTION * math.prod(stage.shown.shape), device):
+        X, prepare = place_rows(encoder.prepare, stage.shown, stage.augment, device)
     return Batches(
         X,
         y,

@@ -22,9 +22,10 @@ from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import seeded, threads_for
 from skhug._sklearn import EpochCallbacks
 from skhug._sparse import CompressedRows
-from skhug._training.build import build_batches, build_objective
+from skhug._training.build import build_batches, build_model, build_objective
 from skhug._training.continuing import Earlier
 from skhug._training.cuda_graph import acceleration
+from skhug._training.frozen import stage_of
 from skhug._training.keeping import NoKeeper
 from skhug._training.left_out import LeftOut
 from skhug._training.loop import train
@@ -114,12 +115,15 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
 def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
-    objective = build_objective(settings, task, earlier)
-    if not objective.encoder.prepare.takes_gaps:
+    encoder, proxies = build_model(settings, task, earlier)
+    if not encoder.prepare.takes_gaps:
         for rows in filter(None, (task.rows, task.validation)):
             refuse_gaps(rows.X)
-    folds = _folds(plan, objective.encoder)
-    batches = build_batches(settings, task, objective, folds)
+    folds = _folds(plan, encoder)
+    stage = stage_of(settings, task, encoder)
+    task = stage.task
+    objective = build_objective(settings, stage.encoder, proxies)
+    batches = build_batches(settings, stage, objective, folds)
     state = TrainingState.start(
         objective,
         settings.optimizer,
@@ -128,6 +132,7 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
+    state.task = task
     # To look which rows count waits for the device: on others than the CPU it costs more. Sparse
     # rows are shared: their products cost little, and copies of them more.
     dense = not isinstance(task.rows.X, CompressedRows)
@@ -213,7 +218,7 @@ def _monitor(
         # Callbacks keep what they are given, and training goes on with the weights.
         lambda: copy.deepcopy(_fitted_attributes(plan, state)),
         _scores(plan, state),
-        make_tracker(settings.track, state.objective, rows),
+        make_tracker(settings.track, state.objective, state.task.rows),
         choice,
         settings.verbose,
         settings.max_epochs if plan.known_end else None,
@@ -226,7 +231,7 @@ def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float | 
 
     None is of an epoch that is not worth it.
     """
-    objective, validation, scores = state.objective, plan.task.validation, {}
+    objective, validation, scores = state.objective, state.task.validation, {}
     if validation is not None:
 
         def validation_score() -> float:
@@ -259,7 +264,7 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
     objective, history = state.objective, list(state.history)
     proxies = objective.unit_proxies()
     return {
-        "module_": objective.encoder,
+        "module_": objective.encoder.whole,
         "proxies_": to_numpy(proxies),
         "classes_": plan.task.classes,
         "history_": history,
@@ -271,7 +276,7 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
 
 def _sample(plan: Plan, state: TrainingState) -> Sample:
     """Return validation rows or rows left out, and training rows where there are neither."""
-    encoder, task, left_out = state.objective.encoder, plan.task, state.left_out
+    encoder, task, left_out = state.objective.encoder, state.task, state.left_out
     validates = task.validation is not None and plan.settings.counts(task.validation).any()
     if left_out is not None and not validates:
         y, weight = left_out.y, left_out.weight

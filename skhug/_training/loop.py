@@ -122,7 +122,7 @@ def _train_epoch(
     # Where neither autograd nor a foreign optimizer takes part, no tensor needs their records.
     with torch.inference_mode(state.by_hand):
         sums.zero_()
-        for X, y, coef in batches.epoch(state.generator):
+        for X, y, coef in batches.epoch(state.generator, state.epoch):
             step(X, y, coef, factor(done))
             done += 1
         # The epoch's one wait for the device.

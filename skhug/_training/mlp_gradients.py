@@ -38,16 +38,16 @@ def find_kernel(objective: Any) -> Kernel | None:
     -------
     kernel : callable or None
         Takes (X, y, coef), sets the gradients and returns the within-class sum. There is one
-        for plain perceptrons (linear layers and activations in turn) with fixed proxies and a
-        measure without repulsion.
+        for plain perceptrons (linear layers and activations in turn, or a single linear layer, as
+        the head of a frozen backbone is) with fixed proxies and a measure without repulsion.
     """
     body = objective.encoder.body
     networks = list(body.networks) if type(body) is Members else [body]
     fixed = not objective.proxies.requires_grad and not objective.loss.uniformity.repulsion
     if not fixed or not all(_is_plain(network) for network in networks):
         return None
-    kinds = [type(layer) for layer in networks[0][1::2]]
-    layers = zip(*(network[::2] for network in networks), strict=True)
+    kinds = [type(layer) for layer in _layers_of(networks[0])[1::2]]
+    layers = zip(*(_layers_of(network)[::2] for network in networks), strict=True)
     if len(networks) == 1:
         return perceptron_kernel([_dense(*layer) for layer in layers], kinds, _pull(objective))
     stacked = [_stacked(layer) for layer in layers]
@@ -58,7 +58,7 @@ def find_kernel(objective: Any) -> Kernel | None:
 
 def _is_plain(network: nn.Module) -> bool:
     """Whether these are linear layers and activations in turn, all to be trained."""
-    layers = list(network) if type(network) is nn.Sequential else []
+    layers = _layers_of(network)
     linear, activations = layers[::2], layers[1::2]
     return (
         len(linear) == len(activations) + 1
@@ -68,6 +68,11 @@ def _is_plain(network: nn.Module) -> bool:
         and not any(_has_hooks(layer) for layer in layers)
         and all(p.grad is not None for p in network.parameters())
     )
+
+
+def _layers_of(network: nn.Module) -> list[nn.Module]:
+    """Return the layers that a network runs in turn: itself if it is no sequence."""
+    return list(network) if type(network) is nn.Sequential else [network]
 
 
 def _has_hooks(layer: nn.Module) -> bool:

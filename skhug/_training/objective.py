@@ -14,7 +14,6 @@ from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
 from skhug._training.mlp_gradients import by_member, find_kernel, in_two_parts
-from skhug.encoders._probing import repeated_weights
 from skhug.losses import HUGLoss
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
@@ -144,10 +143,8 @@ class Objective(nn.Module):
 
     @cached_property
     def _weights_a_row(self) -> int:
-        fixed = 0 if self.proxies.requires_grad else self.proxies.numel()
-        weights = sum(p.numel() for p in self.parameters()) - fixed
-        encoder = self.encoder
-        return weights + repeated_weights(encoder.body, encoder.prepared_shape)
+        learned = self.proxies.numel() if self.proxies.requires_grad else 0
+        return self.encoder.weights_a_row + learned
 
     @property
     def fixed_between(self) -> Tensor | None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from skhug._data.rows import Task
 from skhug._training.left_out import LeftOut
 from skhug._training.objective import Objective
 from skhug.optimizers import Segment, flatten, make_stepper
@@ -93,6 +94,8 @@ class TrainingState:
     generator: torch.Generator
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    # What is learned, its rows as the objective's encoder takes them.
+    task: Task | None = None
     # Rows that were not trained on, where members leave some out.
     left_out: LeftOut | None = None
     # Whether finite weights give finite embeddings; asked where weights are suspiciously large.

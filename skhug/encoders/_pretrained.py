@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skhug._configured import explained
-from skhug.encoders._encoder import Encoder
+from skhug.encoders._encoder import Encoder, _are_sizes
 from skhug.encoders._probing import evaluate, output_width
 
 __all__ = ["FineTuned", "Pretrained", "split_head"]
@@ -40,6 +41,18 @@ class Pretrained(Encoder):
         (58.4, 57.1, 57.4). A pair is for images; rows are standardised as those of an MLP.
     image_shape : tuple of int, optional
         As in :class:`ConvNet`.
+    views : int, optional
+        With ``frozen``, where rows change from epoch to epoch: how many passes over them the
+        module makes before training, of which the epochs then take one in turn. By default it
+        runs in every epoch, and every epoch sees something new.
+
+    Notes
+    -----
+    A frozen module runs once over the rows of a fit, those of validation too, and the head trains
+    on its features: in memory, or from 256 MiB on in a nameless file in the system's folder
+    for these (``TMPDIR``), which is gone with the fit. Rows change with the estimator's ``augment``
+    and in a torch data set, whose items may be drawn anew: there ``views`` decides. In
+    ``partial_fit`` it does not, since its epochs are calls of their own.
 
     Examples
     --------
@@ -53,6 +66,8 @@ class Pretrained(Encoder):
     Linear(in_features=16, out_features=2, bias=True)
     """
 
+    _before: ClassVar[dict[str, Any]] = {"views": None}
+
     @explained
     def __init__(
         self,
@@ -61,12 +76,14 @@ class Pretrained(Encoder):
         frozen: bool = False,
         standardize: bool | tuple[Sequence[float], Sequence[float]] = False,
         image_shape: tuple[int, ...] | None = None,
+        views: int | None = None,
     ) -> None:
         self.module = module
         self.learning_rate = learning_rate
         self.frozen = frozen
         self.standardize = standardize
         self.image_shape = image_shape
+        self.views = views
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
         """Return a copy of the module with a head of the right width.
@@ -86,6 +103,11 @@ class Pretrained(Encoder):
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(
                 f"learning_rate={self.learning_rate!r}: pass a number above 0, or frozen=True."
+            )
+        if self.views is not None and not _are_sizes([self.views]):
+            raise ValueError(
+                f"views={self.views!r}: pass a whole number above 0, or None for a new one in "
+                "every epoch."
             )
         module = copy.deepcopy(self.module)
         like = next(module.parameters(), torch.zeros(()))

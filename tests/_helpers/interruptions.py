@@ -33,8 +33,8 @@ def cut_after(n_batches, error=Cut):
     """Raise an error in place of the batch of that number, counted from now on."""
     epoch, left = batches.Batches.epoch, [n_batches]
 
-    def counted(self, generator):
-        for batch in epoch(self, generator):
+    def counted(self, *args):
+        for batch in epoch(self, *args):
             if left[0] == 0:
                 raise error
             left[0] -= 1

@@ -29,4 +29,4 @@ def test_objects_of_a_fit_are_defined_where_their_table_says(name, path):
 
 
 def test_the_table_of_objects_is_found():
-    assert len(OBJECTS) == 11
+    assert len(OBJECTS) == 12

@@ -61,6 +61,7 @@ ENCODERS = {
     "resnet": ResNet(18, width=8),
     "module": nn.Sequential(nn.Flatten(), nn.Linear(64, 9)),
     "pretrained": Pretrained(nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Linear(32, 5))),
+    "frozen": Pretrained(nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU()), frozen=True),
 }
 
 

@@ -11,7 +11,7 @@ from skhug._data.prepare import Cast, NormalizeImages
 from skhug._data.rows import Rows, Task
 from skhug._defaults import class_weights, resolve
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._training.build import build_objective
+from skhug._training.build import build_model, build_objective
 from skhug._training.objective import Objective
 from skhug._training.state import TrainingState
 from skhug.losses import HUGLoss
@@ -31,7 +31,8 @@ def objective_of(n_classes, proxies="optimal", encoder=None):
         device="cpu",
     )
     classes = np.arange(n_classes)
-    return build_objective(resolve(model, rows, classes, 0), Task(rows, None, classes))
+    settings = resolve(model, rows, classes, 0)
+    return build_objective(settings, *build_model(settings, Task(rows, None, classes)))
 
 
 def test_operations_of_a_step_grow_with_learned_proxies_only():
