@@ -271,7 +271,7 @@ TABLES: dict[str, Callable[[dict], list[Table]]] = {
     "classes": _classes,
     "defaults": _defaults,
     "fit": _times("microseconds_a_step", "microseconds a step"),
-    "frozen": _times("seconds", "seconds a fit"),
+    "frozen": _times("seconds", "CPU seconds a fit"),
     "images_quick": _images_quick,
     "inference": _times("microseconds", "microseconds a call"),
     "loss": _loss,
