@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
@@ -26,6 +27,7 @@ from skhug._model.calibration import (
     log_probabilities,
     pull_of,
 )
+from skhug._model.discriminant import fit_sharpness, logistic_log_probabilities
 from skhug._model.embedding import device_of, join
 from skhug._model.falloff import falloff_log_probabilities
 from skhug._model.nearest import decision, nearest, row_blocks
@@ -33,9 +35,14 @@ from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.onnx import ServedClassifier
 from skhug._training.fit import Sample
 from skhug._training.preflight import sound_blocks
+from skhug.encoders import Vectors
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())
+
+
+# Fitted attributes that make probabilities: one, or three.
+_READOUTS = ("sharpness_", "power_", "floor_", "falloff_")
 
 
 class _Classification:
@@ -49,12 +56,25 @@ class _Classification:
         predicted = to_numpy(nearest(embeddings, proxies)[1])
         return float(np.average(predicted == rows.y, weights=rows.weight))
 
-    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
-        """Return the three numbers of the probabilities."""
+    def fitted_attributes(
+        self, encoder: SphereEncoder, proxies: Tensor, sample: Callable[[], Sample]
+    ) -> dict[str, Any]:
+        """Return the numbers of the probabilities: three, or one where products are log-odds."""
         points, y, weight, trained_on = sample()
+        if _is_discriminant(encoder):
+            sharpness = math.sqrt(encoder.softness)  # as rows left out have it
+            if not trained_on:
+                log_odds = logistic_log_probabilities(points, proxies, sharpness)
+                sharpness *= fit_sharpness(*(to_numpy(a) for a in (log_odds, y, weight)))[0]
+            return {"sharpness_": sharpness}
         seen = candidates(points, proxies, y)
         readout = fit_readout(seen, weight, pull_of(len(y), trained_on))
         return {f"{name}_": value for name, value in readout._asdict().items()}
+
+
+def _is_discriminant(encoder: SphereEncoder) -> bool:
+    """Whether products of features with the proxies are log-odds as they are."""
+    return isinstance(encoder.spec, Vectors) and encoder.spec.head == "discriminant"
 
 
 class HUGClassifier(ClassifierMixin, _BaseHUG):
@@ -354,14 +374,21 @@ default="optimal"
         """
         return self._of_points(X, lambda *points: self._log_probabilities(*points))
 
+    def _take(self, fitted: dict[str, Any]) -> None:
+        for name in _READOUTS:  # a former fit may have had another kind
+            self.__dict__.pop(name, None)
+        super()._take(fitted)
+
     def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
-        earlier = self._outdated[0] in state
-        names = self._outdated if earlier else ("power_", "floor_", "falloff_")
+        kinds = (self._outdated, _READOUTS[:1], _READOUTS[1:])
+        names = next((names for names in kinds if names[0] in state), kinds[-1])
         return (*super()._needed(state), *names)
 
     @property
     def _log_probabilities(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Return what makes logarithms of probabilities of points and proxies."""
+        if hasattr(self, "sharpness_"):
+            return partial(logistic_log_probabilities, sharpness=self.sharpness_)
         if not hasattr(self, "power_"):  # of a file that an earlier version wrote
             names = ("concentration", "softening", "cutoff")
             falloff = {name: getattr(self, f"{name}_") for name in names}

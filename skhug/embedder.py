@@ -12,6 +12,7 @@ from skhug._base import _BaseHUG
 from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
 from skhug._docs import public
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug.metrics import mean_average_precision_at_r
 
@@ -41,7 +42,9 @@ class _Retrieval:
         """Return the mean average precision at R."""
         return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)
 
-    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
+    def fitted_attributes(
+        self, encoder: SphereEncoder, proxies: Tensor, sample: Callable[[], Sample]
+    ) -> dict[str, Any]:
         """Nothing beside what all estimators have."""
         return {}
 
@@ -238,6 +241,7 @@ default="optimal"
     _goal = _Retrieval()
     # Several found classes never seen no better, on some data worse.
     _members = 1
+    _head = "search"
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.

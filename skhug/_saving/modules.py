@@ -10,12 +10,12 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skhug._data.prepare import Cast, Fill, NormalizeImages, Prepare, Standardize
+from skhug._data.prepare import Cast, Fill, NormalizeImages, Prepare, Standardize, Whiten
 from skhug._device import PRECISIONS, to_numpy
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._saving.json_codec import map_leaves
 
-_PREPARES = {kind.__name__: kind for kind in (Cast, Fill, NormalizeImages, Standardize)}
+_PREPARES = {kind.__name__: kind for kind in (Cast, Fill, NormalizeImages, Standardize, Whiten)}
 
 
 def pack_module(encoder: SphereEncoder) -> dict[str, Any]:
