@@ -85,10 +85,13 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
 
     Parameters
     ----------
-    encoder : {"auto", "mlp", "convnet", "resnet"}, Encoder, torch.nn.Module or callable, \
-default="auto"
-        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
-        :class:`~skhug.encoders.ConvNet` for images. A module is copied, not changed; a callable
+    encoder : {"auto", "mlp", "convnet", "resnet", "vectors"}, Encoder, torch.nn.Module or \
+callable, default="auto"
+        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows,
+        :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
+        that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
+        differ by less than a hundredth. The latter brings its own values for what is left at its
+        default, and is not taken with ``warm_start`` and ``partial_fit``. A module is copied, not changed; a callable
         takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
         values as they are, images in the order (batch, channels, height, width), grey ones of shape
         (n, height, width) with one channel; built-in encoders standardise them.
@@ -212,9 +215,9 @@ default="optimal"
         of these rows to their own proxies, in the ball. Cycles have it where the learning rate does
         not rise.
     n_iter_ : int
-        Epochs trained.
+        Epochs trained; 0 of a discriminant on vectors.
     loss_ : float
-        Mean loss of the last epoch.
+        Mean loss of the last epoch, NaN without one.
     categories_ : list or None
         Of a data frame with text or categories: for each column its levels, sorted, as an array of
         objects, or None where it holds numbers. None where all columns do.
@@ -230,6 +233,9 @@ default="optimal"
         Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Their names, where all are strings.
+    sharpness_ : float
+        Of the probabilities of :class:`~skhug.encoders.Vectors`, in place of the next three: the
+        softmax of ``sharpness_ z.w_c / sqrt(1 - |z|^2)`` for a point z of the ball.
     power_, floor_, falloff_ : float
         Of the probabilities, ``p_c`` proportional to ``(q_c + floor_)^power_ / (d_c^2 +
         0.0003)^falloff_`` with ``d_c`` the distance of a point z of the ball from proxy c and

@@ -58,10 +58,13 @@ class HUGEmbedder(_BaseHUG):
 
     Parameters
     ----------
-    encoder : {"auto", "mlp", "convnet", "resnet"}, Encoder, torch.nn.Module or callable, \
-default="auto"
-        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
-        :class:`~skhug.encoders.ConvNet` for images. A module is copied, not changed; a callable
+    encoder : {"auto", "mlp", "convnet", "resnet", "vectors"}, Encoder, torch.nn.Module or \
+callable, default="auto"
+        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows,
+        :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
+        that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
+        differ by less than a hundredth. The latter brings its own values for what is left at its
+        default, and is not taken with ``warm_start`` and ``partial_fit``. A module is copied, not changed; a callable
         takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
         values as they are, images in the order (batch, channels, height, width), grey ones of shape
         (n, height, width) with one channel; built-in encoders standardise them.
@@ -71,7 +74,7 @@ default="auto"
         Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
         encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for
         up to 2,048 classes; for more, four million divided by their number, and at least
-        128.
+        128. Of :class:`~skhug.encoders.Vectors` that of the vectors.
     uniformity : {"mhe", "mhs", "mgd"} or Uniformity, default="mhe"
         Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
         :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.
