@@ -91,10 +91,10 @@ callable, default="auto"
         :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
         that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
         differ by less than a hundredth. The latter brings its own values for what is left at its
-        default, and is not taken with ``warm_start`` and ``partial_fit``. A module is copied, not changed; a callable
-        takes ``(input_shape, n_components)`` and returns a module. Modules of the user's own get
-        values as they are, images in the order (batch, channels, height, width), grey ones of shape
-        (n, height, width) with one channel; built-in encoders standardise them.
+        default, and is not taken with ``warm_start`` and ``partial_fit``. A module is copied, not
+        changed; a callable takes ``(input_shape, n_components)`` and returns a module. Modules of
+        the user's own get values as they are, images in the order (batch, channels, height, width),
+        grey ones of shape (n, height, width) with one channel; built-in encoders standardise them.
         :class:`~skhug.encoders.Pretrained` gives a module a last layer of the right width, and
         fine-tunes or freezes the rest.
     n_components : int, optional

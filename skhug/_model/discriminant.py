@@ -31,7 +31,7 @@ SHRINKAGES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.02)
 _WAY = 6.0
 _PULL = 0.5
 # Features that a vector's noise amounts to, independent ones of equal variance.
-_FEATURES = 8.0
+_FEATURES = 12.0
 # Of points whose square is 1 but for rounding.
 _LEAST = 1e-6
 
@@ -84,23 +84,22 @@ def discriminant(
     means, within = moments.means - moments.centre, _within(moments)
     factor = cho_factor(shrunk(within, shrinkage), lower=True)
     weights = cho_solve(factor, means.T).T
-    # The covariance is about means of the same rows.
-    n_rows, n_classes = moments.count.sum(), len(means)
-    unbiased = n_rows / max(n_rows - n_classes, n_rows / 4)
     spectrum = eigvalsh(within) if spectrum is None else spectrum
     trace = np.sum(spectrum / ((1 - shrinkage) * spectrum + shrinkage * spectrum.mean()))
-    chance = unbiased * trace / np.maximum(moments.count, 1)
+    chance = trace / np.maximum(moments.count, 1)
     return weights, -0.5 * (np.einsum("cd,cd->c", weights, means) - chance)
 
 
 def _within(moments: ClassMoments) -> np.ndarray:
     """Return the covariance within classes; without any, that of directions that are all alike.
 
-    Its scale is then guessed: of vectors of sentences and images a third of the variance lies
-    between the classes.
+    It is about means of the same rows, which makes it too small, by much where these are few.
+    Without any its scale is guessed: of vectors of sentences and images a third of the variance
+    lies between the classes.
     """
     if moments.within.any():
-        return moments.within
+        n_rows, n_classes = moments.count.sum(), np.count_nonzero(moments.count)
+        return moments.within * (n_rows / max(n_rows - n_classes, n_rows / 4))
     spread = np.trace(moments.total)
     return np.eye(len(moments.within)) * (2 * spread or 1.0) / len(moments.within)
 

@@ -79,7 +79,8 @@ class VectorStart:
         """Return the fold of each row from 1; 0 is of rows that are never left out."""
         rows = self.rows
         most = _FOLDS if len(rows.y) >= _FEW_ROWS else _FOLDS_OF_FEW
-        most = min(most, _NUMBERS // (n_classes * rows.X.shape[1]))
+        width = rows.X.shape[1]
+        most = min(most, _NUMBERS // (width * (width + n_classes)))
         folds = assign_folds(rows, most, lambda X: X) if most > 1 else None
         if folds is None:
             return np.zeros(len(rows.y), np.int64)

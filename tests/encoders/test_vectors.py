@@ -254,6 +254,20 @@ def test_a_classifier_may_have_the_head_of_search():
     assert hasattr(model, "power_")
 
 
+def test_vectors_of_texts_are_proxies_before_there_are_many_rows():
+    rng = np.random.default_rng(0)
+    concepts, gap = rng.standard_normal((12, 64)), 2 * rng.standard_normal(64)
+    y = rng.permutation(np.repeat(np.arange(12), 30))
+    X = normalize(concepts[y] + 1.6 * rng.standard_normal((360, 64)) + gap)
+    texts = normalize(concepts + 0.8 * rng.standard_normal((12, 64)) - gap)
+    shots = np.concatenate([np.flatnonzero(y == c)[:2] for c in range(12)])
+    test = np.setdiff1d(np.arange(360), shots)
+    with_texts = HUGClassifier(Vectors(head="search"), proxies=texts - texts.mean(0))
+    found = with_texts.fit(X[shots], y[shots]).score(X[test], y[test])
+    assert found > np.mean((X[test] @ texts.T).argmax(1) == y[test])
+    assert found > HUGClassifier().fit(X[shots], y[shots]).score(X[test], y[test])
+
+
 # --- the rule of "auto" ---------------------------------------------------------------------
 
 
