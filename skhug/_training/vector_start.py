@@ -28,8 +28,6 @@ __all__ = ["VectorStart"]
 
 # Folds of the rows, and of fewer than so many rows.
 _FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 10, 5, 50
-# Rows of a class without which none is left out: the others would say too little of it.
-_FEWEST = 4
 # Numbers in the sums of all classes and folds: 256 MiB.
 _NUMBERS = 1 << 25
 # Of search where nothing is given.
@@ -82,10 +80,7 @@ class VectorStart:
         width = rows.X.shape[1]
         most = min(most, _NUMBERS // (width * (width + n_classes)))
         folds = assign_folds(rows, most, lambda X: X) if most > 1 else None
-        if folds is None:
-            return np.zeros(len(rows.y), np.int64)
-        folds[np.bincount(rows.y)[rows.y] < _FEWEST] = NO_FOLD
-        return folds - NO_FOLD
+        return np.zeros(len(rows.y), np.int64) if folds is None else folds - NO_FOLD
 
     def encoder(self) -> SphereEncoder:
         """Return the module: rows centred and, for search, whitened; the body is at zero."""
