@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skhug.checkpoint import Checkpoint
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
-    from skhug.encoders import MLP, ConvNet, Pretrained, ResNet
+    from skhug.encoders import MLP, ConvNet, Pretrained, ResNet, Vectors
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
     from skhug.persistence import load
@@ -38,6 +38,7 @@ __all__ = [
     "Learned",
     "Pretrained",
     "ResNet",
+    "Vectors",
     "__version__",
     "load",
 ]
@@ -53,6 +54,7 @@ _HOMES = {
     "ConvNet": "encoders",
     "Pretrained": "encoders",
     "ResNet": "encoders",
+    "Vectors": "encoders",
     "Learned": "proxies",
     "BalancedBatches": "sampling",
     "AdamW": "optimizers",

@@ -302,7 +302,7 @@ class _BaseHUG(
             fraction = plain(self.validation_fraction) if splits else None
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
             plan = self._plan(task, earlier, keeper.seeds[-1])
-            warn_of_idle_alpha(self)
+            warn_of_idle_alpha(self.alpha, plan.settings.proxies)
             fitted, _ = fit(plan, keeper)
         return fitted
 
@@ -314,13 +314,13 @@ class _BaseHUG(
         progress = None if earlier is None else earlier.progress
         seed = draw_seed(self.random_state) if progress is None else progress["seed"] + 1
         before = 0 if progress is None else progress["epoch"]
-        plan = self._plan(task, earlier, seed)
+        plan = self._plan(task, earlier, seed, whole=False)
         settings = plan.settings._replace(
             max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None, views=None
         )
         summary = None
         if earlier is None:
-            warn_of_idle_alpha(self)
+            warn_of_idle_alpha(self.alpha, settings.proxies)
         else:
             summary = running_summary(earlier, settings.encoder, task.rows, seed)
             earlier = earlier._replace(summary=summary)
@@ -332,11 +332,12 @@ class _BaseHUG(
             progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
         return {**fitted, "_progress": progress}
 
-    def _plan(self, task: Task, earlier: Earlier | None, seed: int) -> Plan:
+    def _plan(self, task: Task, earlier: Earlier | None, seed: int, *, whole: bool = True) -> Plan:
+        """Return the plan of a fit; ``whole`` is false of rows that more may follow."""
         if earlier is not None:
             earlier.check(task, self.n_components)
         module = None if earlier is None else earlier.module
-        settings = resolve(self, task.rows, task.classes, seed, module)
+        settings = resolve(self, task.rows, task.classes, seed, module, whole=whole)
         return Plan(settings, task, self._goal, partial(EpochCallbacks, self), earlier)
 
     def _check_classes(self, y: np.ndarray, classes: Any) -> np.ndarray:
@@ -372,6 +373,8 @@ class _BaseHUG(
     _goal: ClassVar[Goal]
     # Networks of an encoder that does not say how many; None leaves it to the encoder.
     _members: ClassVar[int | None] = None
+    # Head on vectors of an encoder that does not say which.
+    _head: ClassVar[str] = "discriminant"
 
     def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         unseen = np.setdiff1d(y, classes)

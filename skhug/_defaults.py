@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +17,7 @@ from skhug._configured import plain
 from skhug._data.batches import batch_bounds
 from skhug._data.image_layout import Layout
 from skhug._data.rows import Rows
+from skhug._data.vector_rows import are_vectors
 from skhug._device import (
     LAUNCH_BOUND_FLOPS,
     allows_tf32,
@@ -31,10 +34,10 @@ from skhug._parameters import (
     expand_track,
 )
 from skhug._sparse import CompressedRows
-from skhug.encoders import MLP, Encoder
+from skhug.encoders import MLP, Encoder, Vectors
 from skhug.encoders._encoder import checked_members
 from skhug.encoders._mlp import MEMBERS, SOFTNESS
-from skhug.losses import Uniformity
+from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
@@ -62,6 +65,18 @@ BATCH_OF_MEMBERS = (64, 1024)
 # take gigabytes.
 HIDDEN_OF_SPARSE = (64,)
 MOST_FEATURES_OF_MEMBERS = 2**17
+# What is left at its default has these values where rows are vectors, by the head on them.
+OF_VECTORS: dict[str, dict[str, Any]] = {
+    "discriminant": {"max_epochs": 0, "learning_rate": 1e-4, "weight_decay": 0.0},
+    "search": {
+        "proxies": Learned(learning_rate=1e-3),
+        "uniformity": MHE(repulsion=1.0, repulsion_scale=20.0),
+        "alpha": 0.2,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.0,
+        "max_epochs": 6,
+    },
+}
 # The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
 # than so many: more classes get fewer components than the simplex needs, but at least these.
 PROXY_NUMBERS = 2**22
@@ -123,7 +138,13 @@ class Settings(NamedTuple):
 
 
 def resolve(
-    estimator: Any, rows: Rows, classes: np.ndarray, seed: int, fitted: SphereEncoder | None = None
+    estimator: Any,
+    rows: Rows,
+    classes: np.ndarray,
+    seed: int,
+    fitted: SphereEncoder | None = None,
+    *,
+    whole: bool = True,
 ) -> Settings:
     """Return what an estimator's parameters mean for these rows.
 
@@ -139,6 +160,8 @@ def resolve(
         Of the training.
     fitted : SphereEncoder, optional
         Module to go on from, whose dtype and input count then.
+    whole : bool
+        Whether these are all rows that the model will see.
 
     Raises
     ------
@@ -156,10 +179,8 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = expand_encoder(e.encoder, rows.sample_shape)
-    if isinstance(rows.X, CompressedRows):
-        encoder = _for_sparse(encoder, e, rows.X.shape[1])
-    encoder = _with_members(encoder, e._members)
+    encoder = _encoder(e, rows, whole)
+    e = _with_defaults_of(encoder, e)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
@@ -178,7 +199,7 @@ def resolve(
     seen = batch_size if members == 1 else batch_size * (1 - 1 / members)  # by each of them
     return Settings(
         encoder=encoder,
-        n_components=e.n_components or default_components(len(classes)),
+        n_components=e.n_components or _default_width(encoder, shape, len(classes)),
         width_given=e.n_components is not None,
         proxies=proxies,
         uniformity=expand("uniformity", e.uniformity),
@@ -280,7 +301,17 @@ def _batch_size(batch_size: int | str, n_rows: int, members: int) -> int:
 
 
 def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
-    """Return an encoder with what was left open as sparse rows ask for it."""
+    """Return an encoder with what was left open as sparse rows ask for it.
+
+    Raises
+    ------
+    ValueError
+        If it takes no sparse rows.
+    """
+    if isinstance(encoder, Vectors):
+        raise ValueError(
+            "encoder=Vectors() takes dense rows: pass X.toarray(), or encoder='mlp' to keep them."
+        )
     if type(encoder) is not MLP:
         return encoder
     encoder = clone(encoder)
@@ -294,10 +325,63 @@ def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
     return encoder
 
 
-def _with_members(encoder: Any, members: int | None) -> Any:
-    """Return an encoder with so many members if it does not say itself how many."""
-    silent = isinstance(encoder, Encoder) and getattr(encoder, "members", 1) is None
-    return clone(encoder).set_params(members=members) if silent and members else encoder
+def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
+    """Return the encoder of an estimator; what it leaves to the estimator is settled.
+
+    Raises
+    ------
+    ValueError
+        If it needs all rows and these are some.
+    """
+    whole = whole and not estimator.warm_start
+    sparse = isinstance(rows.X, CompressedRows)
+    flat = len(rows.sample_shape) == 1 and rows.expand is None and not sparse
+    encoder = expand_encoder(
+        estimator.encoder, rows.sample_shape, lambda: whole and flat and are_vectors(rows.X)
+    )
+    if sparse:
+        encoder = _for_sparse(encoder, estimator, rows.X.shape[1])
+    if isinstance(encoder, Vectors):
+        encoder.check(rows.sample_shape)
+    if isinstance(encoder, Vectors) and not whole:
+        raise ValueError(
+            "encoder=Vectors() starts from a closed form of all rows, and neither partial_fit nor "
+            "warm_start can go on from it: call fit with warm_start=False, or pass encoder='mlp'."
+        )
+    settled = {"members": estimator._members, "head": estimator._head}
+    silent = {
+        name: value
+        for name, value in settled.items()
+        if value is not None
+        and isinstance(encoder, Encoder)
+        and getattr(encoder, name, value) is None
+    }
+    return clone(encoder).set_params(**silent) if silent else encoder
+
+
+def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
+    """Return an estimator with an encoder's own values for what was left at its default."""
+    if not isinstance(encoder, Vectors):
+        return estimator
+    signature = inspect.signature(type(estimator)).parameters
+    left = {
+        name: value
+        for name, value in OF_VECTORS[encoder.head].items()
+        if _is(getattr(estimator, name), signature[name].default)
+    }
+    estimator = copy.copy(estimator)
+    vars(estimator).update(left)
+    return estimator
+
+
+def _is(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and value == default
+
+
+def _default_width(encoder: Any, shape: tuple[int, ...], n_classes: int) -> int:
+    if isinstance(encoder, Vectors) and encoder.head == "search":
+        return shape[0]
+    return default_components(n_classes)
 
 
 def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...]) -> int:

@@ -16,7 +16,7 @@ from skhug._device import PRECISIONS
 from skhug._guesses import did_you_mean
 from skhug._sklearn import HasMethods, Interval, StrOptions
 from skhug.checkpoint import Checkpoint
-from skhug.encoders import MLP, ConvNet, ResNet
+from skhug.encoders import MLP, ConvNet, ResNet, Vectors
 from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import SCHEDULES
 from skhug.optimizers._specifications import NAMED
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 # What a plain string stands for, parameter by parameter.
 SHORTHANDS: dict[str, dict[str, type]] = {
-    "encoder": {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet},
+    "encoder": {"mlp": MLP, "convnet": ConvNet, "resnet": ResNet, "vectors": Vectors},
     "uniformity": {"mhe": MHE, "mhs": MHS, "mgd": MGD},
     "proxies": {"learned": Learned},
     "optimizer": NAMED,
 }
 
 
-# What "auto" stands for: for rows of features, for images.
-_AUTOMATIC = (MLP, ConvNet)
+# What "auto" stands for: for rows of features, for images, for vectors that a network made.
+_AUTOMATIC = (MLP, ConvNet, Vectors)
 
 
 def expand(name: str, value: Any) -> Any:
@@ -45,11 +45,16 @@ def expand(name: str, value: Any) -> Any:
     return value
 
 
-def expand_encoder(value: Any, row_shape: tuple[int, ...]) -> Any:
-    """Return the object that an encoder's string stands for where rows have this shape."""
+def expand_encoder(value: Any, row_shape: tuple[int, ...], vectors: Callable[[], bool]) -> Any:
+    """Return the object that an encoder's string stands for where rows have this shape.
+
+    ``vectors`` says whether flat rows are what a network made of something, if it is asked.
+    """
     if isinstance(value, str) and value == "auto":
-        rows, images = _AUTOMATIC
-        return rows() if len(row_shape) == 1 else images()
+        of_rows, of_images, of_vectors = _AUTOMATIC
+        if len(row_shape) > 1:
+            return of_images()
+        return of_vectors() if vectors() else of_rows()
     return expand("encoder", value)
 
 
@@ -158,15 +163,17 @@ _told: set[tuple[str, int]] = set()
 _BETWEEN = {"skhug", "sklearn", "joblib"}
 
 
-def warn_of_idle_alpha(estimator: Any) -> None:
+def warn_of_idle_alpha(alpha: float, proxies: Any) -> None:
     """Warn, once for a line of the user's code, where ``alpha`` was set and acts on nothing.
+
+    ``proxies`` are as the settings have them.
 
     Warns
     -----
     UserWarning
         If it is not the default and the proxies are fixed.
     """
-    if estimator.alpha == ALPHA or isinstance(expand("proxies", estimator.proxies), Learned):
+    if alpha == ALPHA or isinstance(proxies, Learned):
         return
     place = _place_in_users_code()
     if place in _told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
@@ -27,18 +28,24 @@ from skhug._model.calibration import (
     log_probabilities,
     pull_of,
 )
+from skhug._model.discriminant import fit_sharpness, logistic_log_probabilities
 from skhug._model.embedding import device_of, join
 from skhug._model.falloff import falloff_log_probabilities
 from skhug._model.nearest import decision, nearest, row_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug._training.preflight import sound_blocks
+from skhug.encoders import Vectors
 
 if TYPE_CHECKING:
     from skhug._saving.onnx import ServedClassifier
 
 __all__ = ["HUGClassifier"]
 __dir__ = public(globals())
+
+
+# Fitted attributes that make probabilities: one, or three.
+_READOUTS = ("sharpness_", "power_", "floor_", "falloff_")
 
 
 class _Classification:
@@ -52,12 +59,25 @@ class _Classification:
         predicted = to_numpy(nearest(embeddings, proxies)[1])
         return float(np.average(predicted == rows.y, weights=rows.weight))
 
-    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
-        """Return the three numbers of the probabilities."""
+    def fitted_attributes(
+        self, encoder: SphereEncoder, proxies: Tensor, sample: Callable[[], Sample]
+    ) -> dict[str, Any]:
+        """Return the numbers of the probabilities: three, or one where products are log-odds."""
         points, y, weight, trained_on = sample()
+        if _is_discriminant(encoder):
+            sharpness = math.sqrt(encoder.softness)  # as rows left out have it
+            if not trained_on:
+                log_odds = logistic_log_probabilities(points, proxies, sharpness)
+                sharpness *= fit_sharpness(*(to_numpy(a) for a in (log_odds, y, weight)))[0]
+            return {"sharpness_": sharpness}
         seen = candidates(points, proxies, y)
         readout = fit_readout(seen, weight, pull_of(len(y), trained_on))
         return {f"{name}_": value for name, value in readout._asdict().items()}
+
+
+def _is_discriminant(encoder: SphereEncoder) -> bool:
+    """Whether products of features with the proxies are log-odds as they are."""
+    return isinstance(encoder.spec, Vectors) and encoder.spec.head == "discriminant"
 
 
 class HUGClassifier(ClassifierMixin, _BaseHUG):
@@ -68,16 +88,19 @@ class HUGClassifier(ClassifierMixin, _BaseHUG):
 
     Parameters
     ----------
-    encoder : {"auto", "mlp", "convnet", "resnet"}, Encoder, torch.nn.Module or callable, \
-default="auto"
-        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
-        :class:`~skhug.encoders.ConvNet` for images. For sparse rows it is ``MLP((64,),
-        softness=100, members=4)``, with one member for more than 131,072 features. A module is
-        copied, not changed; a callable takes ``(input_shape, n_components)`` and returns a module.
-        Modules of the user's own get values as they are, images in the order (batch, channels,
-        height, width), grey ones of shape (n, height, width) with one channel; built-in encoders
-        standardise them. :class:`~skhug.encoders.Pretrained` gives a module a last layer of the
-        right width, and fine-tunes or freezes the rest.
+    encoder : {"auto", "mlp", "convnet", "resnet", "vectors"}, Encoder, torch.nn.Module or \
+callable, default="auto"
+        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows,
+        :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
+        that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
+        differ by less than a hundredth. The latter brings its own values for what is left at its
+        default, and is not taken with ``warm_start`` and ``partial_fit``. For sparse rows it is
+        ``MLP((64,), softness=100, members=4)``, with one member for more than 131,072 features. A
+        module is copied, not changed; a callable takes ``(input_shape, n_components)`` and returns
+        a module. Modules of the user's own get values as they are, images in the order (batch,
+        channels, height, width), grey ones of shape (n, height, width) with one channel; built-in
+        encoders standardise them. :class:`~skhug.encoders.Pretrained` gives a module a last layer
+        of the right width, and fine-tunes or freezes the rest.
     n_components : int, optional
         Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
         encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for
@@ -196,9 +219,9 @@ default="optimal"
         of these rows to their own proxies, in the ball. Cycles have it where the learning rate does
         not rise.
     n_iter_ : int
-        Epochs trained.
+        Epochs trained; 0 of a discriminant on vectors.
     loss_ : float
-        Mean loss of the last epoch.
+        Mean loss of the last epoch, NaN without one.
     categories_ : list or None
         Of a data frame with text or categories: for each column its levels, sorted, as an array of
         objects, or None where it holds numbers. None where all columns do.
@@ -214,6 +237,9 @@ default="optimal"
         Features seen in fit; for images the length of ``X``'s second axis, as scikit-learn counts.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Their names, where all are strings.
+    sharpness_ : float
+        Of the probabilities of :class:`~skhug.encoders.Vectors`, in place of the next three: the
+        softmax of ``sharpness_ z.w_c / sqrt(1 - |z|^2)`` for a point z of the ball.
     power_, floor_, falloff_ : float
         Of the probabilities, ``p_c`` proportional to ``(q_c + floor_)^power_ / (d_c^2 +
         0.0003)^falloff_`` with ``d_c`` the distance of a point z of the ball from proxy c and
@@ -358,14 +384,21 @@ default="optimal"
         """
         return self._of_points(X, lambda *points: self._log_probabilities(*points))
 
+    def _take(self, fitted: dict[str, Any]) -> None:
+        for name in _READOUTS:  # a former fit may have had another kind
+            self.__dict__.pop(name, None)
+        super()._take(fitted)
+
     def _needed(self, state: dict[str, Any]) -> tuple[str, ...]:
-        earlier = self._outdated[0] in state
-        names = self._outdated if earlier else ("power_", "floor_", "falloff_")
+        kinds = (self._outdated, _READOUTS[:1], _READOUTS[1:])
+        names = next((names for names in kinds if names[0] in state), kinds[-1])
         return (*super()._needed(state), *names)
 
     @property
     def _log_probabilities(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Return what makes logarithms of probabilities of points and proxies."""
+        if hasattr(self, "sharpness_"):
+            return partial(logistic_log_probabilities, sharpness=self.sharpness_)
         if not hasattr(self, "power_"):  # of a file that an earlier version wrote
             names = ("concentration", "softening", "cutoff")
             falloff = {name: getattr(self, f"{name}_") for name in names}

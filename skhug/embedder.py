@@ -12,6 +12,7 @@ from skhug._base import _BaseHUG
 from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
 from skhug._docs import public
+from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug.metrics import mean_average_precision_at_r
 
@@ -41,7 +42,9 @@ class _Retrieval:
         """Return the mean average precision at R."""
         return mean_average_precision_at_r(embeddings, rows.y, sample_weight=rows.weight)
 
-    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
+    def fitted_attributes(
+        self, encoder: SphereEncoder, proxies: Tensor, sample: Callable[[], Sample]
+    ) -> dict[str, Any]:
         """Nothing beside what all estimators have."""
         return {}
 
@@ -55,20 +58,24 @@ class HUGEmbedder(_BaseHUG):
 
     Parameters
     ----------
-    encoder : {"auto", "mlp", "convnet", "resnet"}, Encoder, torch.nn.Module or callable, \
-default="auto"
-        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows and
-        :class:`~skhug.encoders.ConvNet` for images. For sparse rows it is ``MLP((64,),
-        softness=100)``. A module is copied, not changed; a callable takes ``(input_shape,
-        n_components)`` and returns a module. Modules of the user's own get values as they are,
-        images in the order (batch, channels, height, width), grey ones of shape (n, height, width)
-        with one channel; built-in encoders standardise them. :class:`~skhug.encoders.Pretrained`
-        gives a module a last layer of the right width, and fine-tunes or freezes the rest.
+    encoder : {"auto", "mlp", "convnet", "resnet", "vectors"}, Encoder, torch.nn.Module or \
+callable, default="auto"
+        What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows,
+        :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
+        that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
+        differ by less than a hundredth. The latter brings its own values for what is left at its
+        default, and is not taken with ``warm_start`` and ``partial_fit``. For sparse rows it is
+        ``MLP((64,), softness=100)``. A module is copied, not changed; a callable takes
+        ``(input_shape, n_components)`` and returns a module. Modules of the user's own get values
+        as they are, images in the order (batch, channels, height, width), grey ones of shape (n,
+        height, width) with one channel; built-in encoders standardise them.
+        :class:`~skhug.encoders.Pretrained` gives a module a last layer of the right width, and
+        fine-tunes or freezes the rest.
     n_components : int, optional
         Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
         encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for
         up to 2,048 classes; for more, four million divided by their number, and at least
-        128.
+        128. Of :class:`~skhug.encoders.Vectors` that of the vectors.
     uniformity : {"mhe", "mhs", "mgd"} or Uniformity, default="mhe"
         Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
         :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.
@@ -238,6 +245,7 @@ default="optimal"
     _goal = _Retrieval()
     # Several found classes never seen no better, on some data worse.
     _members = 1
+    _head = "search"
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean average precision at R of X searched in itself.

@@ -13,6 +13,7 @@ from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
 from skhug._sparse import SparseRows
+from skhug._sphere import unit
 
 __all__ = [
     "Cast",
@@ -20,6 +21,7 @@ __all__ = [
     "NormalizeImages",
     "Prepare",
     "Standardize",
+    "Whiten",
     "may_overrun_memory",
     "prepare_images",
     "prepare_rows",
@@ -183,6 +185,39 @@ def squeezed(z: Tensor) -> Tensor:
     """Return standardised values squeezed smoothly to within the limit; changes z in place."""
     z = z.clamp_(-_FAR, _FAR)
     return z * torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_()
+
+
+class Whiten(Prepare):
+    """Centres vectors and, with a matrix, evens out how they vary: unit rows ``(x - shift) W``.
+
+    Parameters
+    ----------
+    shift : Tensor of shape (n_features,)
+        What rows are centred at, float64 where the device has it.
+    dtype : torch.dtype
+        Of the computation.
+    matrix : Tensor of shape (n_features, width), optional
+        W; without it rows are centred and keep their length.
+    """
+
+    def __init__(self, shift: Tensor, dtype: torch.dtype, matrix: Tensor | None = None) -> None:
+        super().__init__(dtype)
+        self.register_buffer("shift", shift)
+        self.register_buffer("matrix", None if matrix is None else matrix.to(dtype))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor takes beside the dtype."""
+        shift = {"shift": self.shift}
+        return shift if self.matrix is None else shift | {"matrix": self.matrix}
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a prepared row."""
+        return input_shape if self.matrix is None else (self.matrix.shape[1],)
+
+    def normalize(self, X: Tensor) -> Tensor:
+        """Return centred rows, whitened and of unit length where there is a matrix."""
+        centred = (X - self.shift).to(self.dtype)
+        return centred if self.matrix is None else unit(centred @ self.matrix)
 
 
 class NormalizeImages(Prepare):

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skhug._data.prepare import Cast, Fill, NormalizeImages, Prepare, Standardize
+from skhug._data.prepare import Cast, Fill, NormalizeImages, Prepare, Standardize, Whiten
 from skhug._data.sparse_prepare import SparseCast, SparseScale
 from skhug._device import PRECISIONS, to_numpy
 from skhug._model.sphere_encoder import SphereEncoder
@@ -18,7 +18,7 @@ from skhug._saving.json_codec import map_leaves
 
 _PREPARES = {
     kind.__name__: kind
-    for kind in (Cast, Fill, NormalizeImages, SparseCast, SparseScale, Standardize)
+    for kind in (Cast, Fill, NormalizeImages, SparseCast, SparseScale, Standardize, Whiten)
 }
 
 

@@ -282,6 +282,8 @@ def _drawn(served: ServedEmbedder, dtype: Any) -> np.ndarray:
     elif "mean" in known:
         live = known["inverse_std"][known["inverse_std"] != 0]
         normal = known["mean"].mean() + (normal / live.mean() if live.size else 0 * normal)
+    elif "shift" in known:
+        normal += known["shift"]
     if np.dtype(dtype) == np.uint8:
         normal = normal.clip(0, 255)
     return normal.astype(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
 from skhug._training.frozen import Stage
 from skhug._training.objective import Objective
-from skhug.encoders import Encoder
+from skhug._training.vector_start import VectorStart
+from skhug.encoders import Encoder, Vectors
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._probing import output_width
 from skhug.losses import MHE, MHS, HUGLoss
@@ -53,6 +55,8 @@ def build_model(
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
         return encoder, torch.from_numpy(earlier.proxies)
+    if isinstance(settings.encoder, Vectors):
+        return start_vectors(settings, task)
     encoder = build_encoder(settings, task.rows)
     return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes))
 
@@ -99,6 +103,16 @@ def build_batches(
         settings.coefficients,
         None if folds is None else torch.from_numpy(folds - NO_FOLD),
     )
+
+
+def start_vectors(settings: Settings, task: Task) -> tuple[SphereEncoder, Tensor]:
+    """Return the encoder and the proxies that a head on vectors starts from."""
+    n_classes = len(task.classes)
+    start = VectorStart(settings, task.rows, n_classes)
+    encoder = start.encoder()
+    points = initial_proxies(settings, encoder, task.rows, n_classes)
+    start.aim(encoder, points)
+    return encoder, points
 
 
 def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
@@ -160,6 +174,8 @@ def initial_proxies(
         # One seed for all fits, so that a process searches once: no outcome is better than another.
         points = optimal_proxies(n_classes, n_components, s, criterion=criterion, random_state=0)
         return place_classes(points, encoder, rows, seed)
+    if isinstance(proxies, Learned) and _searches(settings.encoder):
+        return torch.from_numpy(class_centres(encoder, rows, n_classes))
     if isinstance(proxies, Learned):
         return random_proxies(n_classes, n_components, random_state=seed)
     if proxies.shape != (n_classes, n_components):
@@ -171,6 +187,11 @@ def initial_proxies(
         raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
     return unit(torch.as_tensor(proxies / np.abs(proxies).max(axis=1, keepdims=True)))
+
+
+def _searches(encoder: Any) -> bool:
+    """Whether an encoder's rows lie by their classes already, so that proxies start there."""
+    return isinstance(encoder, Vectors) and encoder.head == "search"
 
 
 def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int) -> Tensor:

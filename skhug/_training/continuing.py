@@ -18,7 +18,7 @@ from skhug._data.sparse_prepare import ScaleSummary, SparseScale
 from skhug._data.sparse_rows import dense_blocks
 from skhug._device import to_numpy, to_tensor
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug.encoders import Encoder
+from skhug.encoders import Encoder, Vectors
 
 __all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
 
@@ -48,6 +48,12 @@ class Earlier(NamedTuple):
             With what differs.
         """
         cure = "Set warm_start=False to fit a new model."
+        if isinstance(self.module.spec, Vectors):
+            raise ValueError(
+                "The fitted head on vectors is a closed form of all its rows, and neither "
+                "warm_start nor partial_fit can go on from it: fit all rows anew with "
+                "warm_start=False, or pass encoder='mlp' to a new model."
+            )
         if not np.array_equal(task.classes, self.classes):
             raise ValueError(
                 f"warm_start: y has the classes {task.classes!r} and the fitted model "

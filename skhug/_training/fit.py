@@ -33,6 +33,7 @@ from skhug._training.monitor import Monitor
 from skhug._training.preflight import preflight
 from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
 from skhug._training.tracking import make_tracker
+from skhug.encoders import Vectors
 
 if TYPE_CHECKING:
     from skhug._training.resuming import Keeper
@@ -49,7 +50,9 @@ class Goal(Protocol):
     def validation_score(self, embeddings: Tensor, rows: Rows, proxies: Tensor) -> float:
         """Return how good the embeddings of the validation rows are; higher is better."""
 
-    def fitted_attributes(self, proxies: Tensor, sample: Callable[[], Sample]) -> dict[str, Any]:
+    def fitted_attributes(
+        self, encoder: SphereEncoder, proxies: Tensor, sample: Callable[[], Sample]
+    ) -> dict[str, Any]:
         """Return further fitted attributes, from rows that were not trained on if there are any."""
 
 
@@ -187,6 +190,8 @@ def _run(
     """Train; return whether training came to its end, and was not interrupted."""
     settings = plan.settings
     monitor = _monitor(plan, state, choice, keeper)
+    if state.epoch == 0 and isinstance(state.objective.encoder.spec, Vectors):
+        monitor.weigh_start(state)
     flops = state.objective.step_flops(batches.batch_size)
     device = batches.class_weight.device
     with threads_for(flops, device), tf32(settings.tf32, device):
@@ -270,7 +275,7 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "history_": history,
         "n_iter_": state.epoch,
         "loss_": history[-1]["loss"] if history else float("nan"),
-        **plan.goal.fitted_attributes(proxies, lambda: _sample(plan, state)),
+        **plan.goal.fitted_attributes(objective.encoder, proxies, lambda: _sample(plan, state)),
     }
 
 

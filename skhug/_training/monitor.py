@@ -45,6 +45,11 @@ class Monitor:
     keep: Callable[[TrainingState, Choice | None], None]
     started: float = field(default_factory=time.monotonic)
 
+    def weigh_start(self, state: TrainingState) -> None:
+        """Let the weights that training starts from be chosen, where validation rows choose."""
+        if self.choice is not None and self.choice.by in self.scores:
+            self.choice.update(self.scores[self.choice.by](), state)
+
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
         row, stop = state.history[-1], False

@@ -6,6 +6,7 @@ from skhug.encoders._encoder import Encoder
 from skhug.encoders._mlp import MLP
 from skhug.encoders._pretrained import Pretrained
 from skhug.encoders._resnet import ResNet
+from skhug.encoders._vectors import Vectors
 
 __all__ = [
     "MLP",
@@ -13,5 +14,6 @@ __all__ = [
     "Encoder",
     "Pretrained",
     "ResNet",
+    "Vectors",
 ]
 __dir__ = public(globals())

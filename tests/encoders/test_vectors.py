@@ -1,0 +1,381 @@
+"""Heads on vectors that exist already: closed forms, what is chosen, what is refused."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import normalize
+from sklearn.utils import estimator_checks as checks
+
+from skhug import MLP, HUGClassifier, HUGEmbedder, Vectors, load
+from skhug._data.class_moments import FoldMoments
+from skhug._data.vector_rows import are_vectors
+from skhug._model.discriminant import whitening
+from skhug.metrics import mean_average_precision_at_r
+
+# Refused: neither goes on from a former fit, and rows have no gaps.
+REFUSED = {
+    "check_fit_score_takes_y",
+    "check_n_features_in_after_fitting",
+    "check_estimators_partial_fit_n_features",
+    "check_estimators_pickle",
+}
+SKIPPED = {"check_array_api_input"}
+
+
+def vectors(n_classes=6, rows_a_class=20, width=40, noise=0.7, seed=0, dtype="f4"):
+    """Unit rows about the classes' directions, shuffled."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((n_classes, width)) + 0.5
+    y = rng.permutation(np.repeat(np.arange(n_classes), rows_a_class))
+    spread = np.linspace(0.2, 2, width)
+    X = centres[y] + noise * spread * rng.standard_normal((len(y), width))
+    return normalize(X).astype(dtype), y
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y = vectors()
+    return HUGClassifier(random_state=0).fit(X, y), X, y
+
+
+# --- statistics against a naive computation -------------------------------------------------
+
+
+def naive_moments(X, y, weight, n_classes):
+    means = np.array(
+        [np.average(X[y == c], axis=0, weights=weight[y == c]) for c in range(n_classes)]
+    )
+    away = X - means[y]
+    within = sum(w * np.outer(a, a) for w, a in zip(weight, away, strict=True)) / weight.sum()
+    return means, within
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_moments_of_all_folds_but_one_are_those_of_a_loop(offset, monkeypatch):
+    monkeypatch.setattr("skhug._data.class_moments._BLOCK_NUMBERS", 7 * 5)
+    rng = np.random.default_rng(0)
+    X, y = offset + rng.standard_normal((60, 5)), rng.integers(0, 3, 60)
+    weight, folds = rng.uniform(0.5, 2, 60), rng.integers(0, 4, 60)
+    moments = FoldMoments.of(X, y, weight, 3, folds)
+    for fold in (None, 2):
+        kept = folds != fold
+        means, within = naive_moments(X[kept], y[kept], weight[kept], 3)
+        found = moments.without(fold)
+        assert_allclose(found.means, means, atol=1e-9 * (1 + offset))
+        assert_allclose(found.within, within, atol=1e-9)
+        assert_allclose(found.centre, np.average(X[kept], axis=0, weights=weight[kept]))
+        covariance = np.cov(X[kept].T, aweights=weight[kept], bias=True)
+        assert_allclose(found.total, covariance, atol=1e-9)
+
+
+def test_one_row_a_class_has_no_covariance():
+    X = 5 + np.random.default_rng(0).standard_normal((4, 3))
+    moments = FoldMoments.of(X, np.arange(4), np.ones(4), 4, np.zeros(4, int)).without()
+    assert not moments.within.any()
+
+
+@pytest.mark.parametrize(("shrinkage", "power"), [(0.1, 0.25), (0.5, 0.5), (1.0, 0.25)])
+def test_whitening_is_a_power_of_the_shrunk_covariance(shrinkage, power):
+    X, y = vectors(dtype="f8", width=8)
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
+    _, within = naive_moments(X, y, np.ones(len(y)), 6)
+    shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / 8 * np.eye(8)
+    matrix = whitening(moments, shrinkage, power, 8)
+    product = np.linalg.matrix_power(matrix, round(1 / power)) @ shrunk
+    assert_allclose(product, product[0, 0] * np.eye(8), atol=1e-9 * product[0, 0])
+    assert np.mean(np.linalg.svd(matrix)[1] ** 2) == pytest.approx(1)
+
+
+def test_fewer_components_are_the_directions_in_which_whitened_rows_vary_most():
+    X, y = vectors(dtype="f8", width=8)
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
+    white = (X - X.mean(0)) @ whitening(moments, 0.1, 0.25, 8)
+    few = (X - X.mean(0)) @ whitening(moments, 0.1, 0.25, 3)
+    variances = np.linalg.svd(white)[1][:3] ** 2
+    assert_allclose(np.linalg.eigvalsh(few.T @ few)[::-1], variances)
+
+
+# --- the discriminant -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shrinkage", [1.0, 0.5, 0.02])
+@pytest.mark.parametrize("load_set", [vectors, lambda: load_digits(return_X_y=True)])
+def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrinkage):
+    X, y = load_set()
+    X = np.asarray(X, "f8")
+    # Its shares count in full, ours against scores as sharp as rows left out say: alike they agree.
+    model = HUGClassifier(Vectors(shrinkage=shrinkage), class_weight="balanced", random_state=0)
+    n_classes = len(np.unique(y))
+    peer = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage=shrinkage, priors=np.full(n_classes, 1 / n_classes)
+    )
+    counts = np.bincount(y)
+    rows = np.concatenate([np.flatnonzero(y == c)[: counts.min()] for c in range(n_classes)])
+    model.fit(X[rows], y[rows])
+    peer.fit(X[rows], y[rows])
+    assert np.mean(model.predict(X) == peer.predict(X)) > 0.999
+
+
+def test_probabilities_are_the_softmax_of_scores_and_shares(fitted):
+    model, X, _ = fitted
+    logits = X.astype("f8") - model.module_.prepare.shift.numpy()
+    body = model.module_.body
+    logits = logits @ body.weight.detach().numpy().T.astype("f8") + body.bias.detach().numpy()
+    logits = logits @ model.proxies_.T
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert_allclose(model.predict_proba(X), expected, atol=1e-4)
+    assert_array_equal(model.predict(X), expected.argmax(1))
+
+
+def test_an_imbalanced_fit_has_the_classes_shares():
+    X, y = vectors(n_classes=3, rows_a_class=200, noise=6.0)
+    rows = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:20], np.flatnonzero(y == 2)[:20]]
+    plain = HUGClassifier(Vectors(), random_state=0).fit(X[rows], y[rows])
+    balanced = clone(plain).set_params(class_weight="balanced").fit(X[rows], y[rows])
+    share = plain.predict_proba(X)[:, 0].mean(), balanced.predict_proba(X)[:, 0].mean()
+    assert share[0] > share[1] + 0.1
+
+
+@pytest.mark.parametrize("rows_a_class", [1, 2, 5])
+def test_few_rows_a_class_are_enough(rows_a_class):
+    X, y = vectors(rows_a_class=30)
+    train = np.concatenate([np.flatnonzero(y == c)[:rows_a_class] for c in range(6)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as many classes as rows
+        model = HUGClassifier(random_state=0).fit(X[train], y[train])
+    assert isinstance(model.module_.spec, Vectors)
+    test = np.setdiff1d(np.arange(len(y)), train)
+    assert model.score(X[test], y[test]) > 0.5
+    assert log_loss(y[test], model.predict_proba(X[test])) < np.log(6)
+
+
+def test_two_classes_and_fewer_components_than_a_simplex_needs():
+    X, y = vectors(n_classes=2)
+    assert HUGClassifier(random_state=0).fit(X, y).score(X, y) > 0.95
+    X, y = vectors(n_classes=6)
+    narrow = HUGClassifier(n_components=2, random_state=0).fit(X, y)
+    assert narrow.transform(X).shape == (len(X), 2)
+    assert narrow.score(X, y) > 0.4
+
+
+def test_weights_count_as_rows():
+    X, y = vectors(rows_a_class=10, dtype="f8")
+    weight = np.random.default_rng(0).integers(0, 4, len(y))
+    model = HUGClassifier(Vectors(shrinkage=0.5), random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=weight)
+    repeated = clone(model).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    assert_allclose(weighted.module_.prepare.shift, repeated.module_.prepare.shift)
+    # The sharpness is chosen by folds, which differ; directions are not.
+    pair = [m.module_.body.weight.detach().numpy() for m in (weighted, repeated)]
+    pair = [w / np.linalg.norm(w) for w in pair]
+    assert_allclose(*pair, atol=1e-6)
+
+
+def test_it_is_not_trained_unless_asked_to_and_calibrated_on_validation_rows(fitted):
+    model, X, y = fitted
+    assert model.n_iter_ == 0
+    assert model.history_ == []
+    trained = HUGClassifier(max_epochs=2, random_state=0).fit(X, y)
+    assert [row["epoch"] for row in trained.history_] == [1, 2]
+    assert isinstance(trained.module_.spec, Vectors)
+    calibrated = HUGClassifier(random_state=0).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
+    assert calibrated.sharpness_ != HUGClassifier(random_state=0).fit(X[:80], y[:80]).sharpness_
+    assert HUGClassifier(early_stopping=True, random_state=0).fit(X, y).score(X, y) > 0.9
+
+
+def test_a_fit_of_another_kind_leaves_no_number_of_the_former(fitted):
+    model, X, y = fitted
+    model = pickle.loads(pickle.dumps(model))
+    model.set_params(encoder="mlp", max_epochs=2).fit(X, y)
+    assert not hasattr(model, "sharpness_")
+    assert hasattr(model, "power_")
+    model.set_params(encoder="vectors").fit(X, y)
+    assert hasattr(model, "sharpness_")
+    assert not hasattr(model, "power_")
+
+
+# --- search ---------------------------------------------------------------------------------
+
+
+def test_search_starts_from_whitened_rows_and_trains_a_residual():
+    X, y = vectors()
+    model = HUGEmbedder(random_state=0).fit(X, y)
+    assert model.n_iter_ == 6
+    assert model.proxies_.shape == (6, X.shape[1])
+    still = HUGEmbedder(Vectors(strength=0.0), random_state=0).fit(X, y)
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
+    white = normalize((X - moments.centre) @ whitening(moments, 0.1, 0.25, X.shape[1]))
+    assert_allclose(still.transform(X), white, atol=1e-5)
+    moved = np.abs(model.transform(X) - white).max()
+    assert 1e-4 < moved < 0.3
+
+
+def test_search_of_unseen_classes_is_no_worse_than_of_raw_vectors():
+    gains = []
+    for seed in range(3):
+        X, y = vectors(n_classes=24, width=64, noise=2.0, seed=seed)
+        seen = y < 16
+        z = HUGEmbedder(random_state=0).fit(X[seen], y[seen]).transform(X[~seen])
+        raw, found = (mean_average_precision_at_r(a, y[~seen]) for a in (X[~seen], z))
+        gains.append(found - raw)
+    assert np.mean(gains) > 0
+
+
+def test_early_stopping_may_keep_the_start():
+    X, y = vectors(n_classes=12)
+    seen = y < 8
+    model = HUGEmbedder(
+        learning_rate=0.3, early_stopping=True, n_iter_no_change=2, random_state=0
+    ).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
+    assert not torch.any(model.module_.body.weight)
+
+
+def test_what_is_set_stands_above_the_heads_own_defaults():
+    X, y = vectors()
+    model = HUGEmbedder(n_components=5, max_epochs=2, proxies="learned", random_state=0).fit(X, y)
+    assert model.n_iter_ == 2
+    assert model.transform(X).shape == (len(X), 5)
+    with pytest.raises(ValueError, match="the vectors have 40 values"):
+        HUGEmbedder(n_components=41).fit(X, y)
+
+
+def test_a_classifier_may_have_the_head_of_search():
+    X, y = vectors()
+    model = HUGClassifier(Vectors(head="search"), random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert hasattr(model, "power_")
+
+
+def test_vectors_of_texts_are_proxies_before_there_are_many_rows():
+    rng = np.random.default_rng(0)
+    concepts, gap = rng.standard_normal((12, 64)), 2 * rng.standard_normal(64)
+    y = rng.permutation(np.repeat(np.arange(12), 30))
+    X = normalize(concepts[y] + 1.6 * rng.standard_normal((360, 64)) + gap)
+    texts = normalize(concepts + 0.8 * rng.standard_normal((12, 64)) - gap)
+    shots = np.concatenate([np.flatnonzero(y == c)[:2] for c in range(12)])
+    test = np.setdiff1d(np.arange(360), shots)
+    with_texts = HUGClassifier(Vectors(head="search"), proxies=texts - texts.mean(0))
+    found = with_texts.fit(X[shots], y[shots]).score(X[test], y[test])
+    assert found > np.mean((X[test] @ texts.T).argmax(1) == y[test])
+    assert found > HUGClassifier().fit(X[shots], y[shots]).score(X[test], y[test])
+
+
+# --- the rule of "auto" ---------------------------------------------------------------------
+
+
+def test_unit_vectors_are_told_from_tables():
+    X, _ = vectors()
+    assert are_vectors(X)
+    assert are_vectors(X[:6])
+    assert not are_vectors(X[:, :31])
+    assert not are_vectors(X * np.linspace(1, 2, len(X))[:, None])
+    assert not are_vectors(np.eye(40, dtype="f4"))  # two values a column
+    assert not are_vectors(np.random.default_rng(0).standard_normal((200, 64)))
+    assert not any(are_vectors(f(return_X_y=True)[0]) for f in (load_digits, load_breast_cancer))
+
+
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_auto_takes_it_for_vectors_and_says_so(Estimator):
+    X, y = vectors()
+    model = Estimator(random_state=0).fit(X, y)
+    assert isinstance(model.module_.spec, Vectors)
+    assert model.module_.spec.head == ("search" if Estimator is HUGEmbedder else "discriminant")
+    assert model.encoder == "auto"
+    quick = {"max_epochs": 2, "random_state": 0}
+    assert isinstance(Estimator("mlp", **quick).fit(X, y).module_.spec, MLP)
+    assert isinstance(Estimator(warm_start=True, **quick).fit(X, y).module_.spec, MLP)
+    assert isinstance(Estimator(random_state=0).partial_fit(X, y).module_.spec, MLP)
+    with_gap = X.copy()
+    with_gap[0, 0] = np.nan
+    assert isinstance(Estimator(**quick).fit(with_gap, y).module_.spec, MLP)
+
+
+# --- what is refused, and what files hold ---------------------------------------------------
+
+
+def test_what_cannot_be_is_refused_with_what_to_do():
+    X, y = vectors()
+    with pytest.raises(ValueError, match="encoder='mlp'"):
+        HUGClassifier("vectors").partial_fit(X, y)
+    with pytest.raises(ValueError, match="encoder='mlp'"):
+        HUGClassifier("vectors", warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="neither warm_start nor partial_fit"):
+        HUGClassifier().fit(X, y).partial_fit(X, y)
+    with pytest.raises(ValueError, match="too large for their squares"):
+        HUGClassifier("vectors").fit(X.astype("f8") * 1e200, y)
+    with_gap = X.copy()
+    with_gap[0, 0] = np.nan
+    with pytest.raises(ValueError, match="impute"):
+        HUGClassifier("vectors").fit(with_gap, y)
+    with pytest.raises(ValueError, match="encoder for images"):
+        HUGClassifier("vectors").fit(X.reshape(-1, 5, 8), y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"head": "serch"}, "Did you mean search?"),
+        ({"shrinkage": 0.0}, r"\(0, 1\]"),
+        ({"power": 2}, r"\[0, 1\]"),
+        ({"strength": -1.0}, "0 or more"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(parameters, text):
+    X, y = vectors()
+    with pytest.raises(ValueError, match=text):
+        HUGEmbedder(Vectors(**parameters)).fit(X, y)
+
+
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_files_and_pickles_give_the_same(Estimator, tmp_path):
+    X, y = vectors()
+    model = Estimator(random_state=0).fit(X, y)
+    model.save(tmp_path / "model.skhug")
+    for copy in (load(tmp_path / "model.skhug"), pickle.loads(pickle.dumps(model))):
+        assert_array_equal(copy.transform(X), model.transform(X))
+        if Estimator is HUGClassifier:
+            assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
+def test_graphs_compute_the_same(Estimator, tmp_path):
+    pytest.importorskip("onnxruntime")
+    X, y = vectors()
+    Estimator(random_state=0).fit(X, y).to_onnx(tmp_path / "model.onnx", X)
+
+
+def test_rows_of_a_file_are_read_in_blocks(tmp_path, monkeypatch):
+    X, y = vectors()
+    np.save(tmp_path / "X.npy", X)
+    monkeypatch.setattr("skhug._data.sources.RESIDENT_BYTES", 1000)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    found = HUGClassifier(random_state=0).fit(mapped, y)
+    monkeypatch.undo()
+    assert_allclose(
+        found.predict_proba(X), HUGClassifier(random_state=0).fit(X, y).predict_proba(X), atol=1e-5
+    )
+
+
+def test_iris_and_a_half_precision_table():
+    X, y = load_iris(return_X_y=True)
+    assert HUGClassifier("vectors", random_state=0).fit(X, y).score(X, y) > 0.95
+    X, y = vectors()
+    assert HUGClassifier(random_state=0).fit(X.astype("f2"), y).score(X, y) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("estimator", [HUGClassifier("vectors"), HUGEmbedder("vectors")])
+def test_checks_of_scikit_learn_pass_but_for_what_is_refused(estimator):
+    results = checks.check_estimator(estimator, on_fail=None, on_skip=None)
+    failed = {r["check_name"]: r for r in results if r["status"] != "passed"}
+    assert set(failed) <= REFUSED | SKIPPED, {n: repr(r["exception"]) for n, r in failed.items()}
+    refused = [r for name, r in failed.items() if name in REFUSED]
+    assert all("encoder='mlp'" in str(r["exception"]) for r in refused)
