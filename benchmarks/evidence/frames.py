@@ -31,7 +31,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from evidence.harness import Lab, Table, publish
-from evidence.real_tables import SIGN, area, load, splits
+from evidence.real_tables import SIGN, area, by_set, load, splits
 from skhug import HUGClassifier
 
 # The columns that hold names in the guise of numbers, beside those of text.
@@ -88,7 +88,7 @@ def ask(lab: Lab) -> None:
         for (contender, name), values in zip(jobs, found, strict=True):
             measured[contender][name] = values
         results[group] = measured
-        tables += [_means(group, measured), _by_set(group, measured)]
+        tables += [_means(group, measured), by_set(group, measured)]
     publish(lab, "frames", tables, results)
 
 
@@ -146,12 +146,3 @@ def _means(group: str, measured: dict) -> Table:
         "removed, three splits each, defaults: mean and mean rank; CPU seconds of a fit."
     )
     return Table(f"Tables with gaps, {group}", text, ["", *SIGN, "seconds"], rows)
-
-
-def _by_set(group: str, measured: dict) -> Table:
-    sets = next(iter(measured.values()))
-    rows = [
-        [s, *(" / ".join(f"{np.mean(measured[c][s][m]):.3f}" for m in SIGN) for c in measured)]
-        for s in sets
-    ]
-    return Table(f"Set by set, {group}", " / ".join(SIGN) + ".", ["table", *measured], rows)

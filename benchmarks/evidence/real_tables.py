@@ -136,7 +136,7 @@ def ask(lab: Lab) -> None:
     for group, sets in groups.items():
         everybody = {**before.get(group, {}), **measure(lab, sets, measuring)}
         results[group] = measured = {c: everybody[c] for c in names}
-        tables += [_ranking(group, measured, m, when) for m in SIGN] + [_by_set(group, measured)]
+        tables += [_ranking(group, measured, m, when) for m in SIGN] + [by_set(group, measured)]
     publish(lab, "real_tables", tables, results)
 
 
@@ -282,7 +282,8 @@ def _p(values: np.ndarray, ours: np.ndarray) -> str:
     return f"{stats.wilcoxon(values, ours, zero_method='zsplit').pvalue:.2g}"
 
 
-def _by_set(group: str, measured: Measured) -> Table:
+def by_set(group: str, measured: Measured) -> Table:
+    """Return the measures of everybody on each table."""
     names = next(iter(measured.values()))
     rows = [
         [s, *(" / ".join(f"{np.mean(measured[c][s][m]):.3f}" for m in SIGN) for c in measured)]
