@@ -19,6 +19,8 @@ from sklearn.preprocessing import TargetEncoder
 import skhug
 from skhug import HUGClassifier, HUGEmbedder
 from skhug._data import sources as _sources
+from skhug._data.folds import stream_folds
+from skhug._data.rows import Rows
 from skhug.encoders import MLP, ConvNet
 
 X, y = load_iris(return_X_y=True)
@@ -476,6 +478,22 @@ def test_streams_learn_levels_and_gaps_at_the_first_call():
     assert "Rome" not in text.categories_[1]
     text.partial_fit(table.astype({"place": str}), y)
     assert np.isfinite(text.predict_proba(table)).all()
+
+
+def test_the_scale_of_levels_does_not_grow_where_a_stream_follows_a_fit():
+    model = quick().fit(frame(), y)
+    for _ in range(3):
+        model.partial_fit(frame(), y)
+        assert (1 / model.module_.prepare.inverse_scale[1:] < 2).all()
+
+
+def test_rows_with_gaps_are_left_out_by_their_values_in_a_stream():
+    rows = Rows(np.where(GAPS, np.nan, X), y, np.ones(150))
+    folds = stream_folds(rows, 4, None)
+    assert len(np.unique(folds[GAPS.any(axis=1)])) == 4
+    alone = np.unique(rows.X, axis=0, return_index=True)[1]
+    again = stream_folds(rows.take(alone[::2]), 4, None)
+    assert np.array_equal(again, stream_folds(rows.take(alone), 4, None)[::2])
 
 
 def test_a_stream_whose_first_rows_have_no_value_of_a_column():
