@@ -187,16 +187,10 @@ def resolve(
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
     shape = _prepared_shape(fitted, encoder, rows)
     members = _members(encoder, fitted, shape)
-    batch_size = sampler.batch_size if sampler else _batch_size(e.batch_size, len(rows.y), members)
-    n_batches = len(batch_bounds(len(sampler) if sampler else len(rows.y), batch_size))
-    max_epochs = e.max_epochs
-    if max_epochs == "auto":
-        max_epochs = default_max_epochs(n_batches, members)
-    schedule = e.schedule
-    if isinstance(schedule, str) and schedule == "auto":
-        schedule = "cycles" if members > 1 and not e.early_stopping else "cosine"
+    course = _course(e, sampler, len(rows.y), members)
     balanced = isinstance(e.class_weight, str)
-    seen = batch_size if members == 1 else batch_size * (1 - 1 / members)  # by each of them
+    # Rows of a batch that each member sees.
+    seen = course["batch_size"] * (1 if members == 1 else 1 - 1 / members)
     return Settings(
         encoder=encoder,
         n_components=e.n_components or _default_width(encoder, shape, len(classes)),
@@ -209,12 +203,8 @@ def resolve(
         learning_rate=e.learning_rate,
         proxy_learning_rate=e.learning_rate if proxy_rate is None else proxy_rate,
         weight_decay=default_decay(optimizer, shape) if e.weight_decay is None else e.weight_decay,
-        schedule=SCHEDULES.get(schedule, schedule),
-        batch_size=batch_size,
         sampler=sampler,
-        max_epochs=max_epochs,
         patience=(e.n_iter_no_change, e.tol) if e.early_stopping else None,
-        cycle_ends=tuple(cycle_ends(max_epochs, n_batches)) if schedule == "cycles" else (),
         class_weight=class_weights(
             e.class_weight, rows.y, rows.weight, classes, 0 if sampler else seen
         ),
@@ -229,7 +219,33 @@ def resolve(
         compile=e.compile,
         verbose=bool(e.verbose),
         seed=seed,
+        **course,
     )
+
+
+def _course(
+    estimator: Any, sampler: BalancedOrder | None, n_rows: int, members: int
+) -> dict[str, Any]:
+    """Return how training goes, batch by batch and epoch by epoch."""
+    batch_size, max_epochs, schedule = (
+        getattr(estimator, name) for name in ("batch_size", "max_epochs", "schedule")
+    )
+    if sampler is not None:
+        batch_size, n_rows = sampler.batch_size, len(sampler)
+    elif batch_size == "auto":
+        batch_size = default_batch_size(n_rows, members)
+    n_batches = len(batch_bounds(n_rows, batch_size))
+    if max_epochs == "auto":
+        max_epochs = default_max_epochs(n_batches, members)
+    if isinstance(schedule, str) and schedule == "auto":
+        schedule = "cycles" if members > 1 and not estimator.early_stopping else "cosine"
+    in_cycles = isinstance(schedule, str) and schedule == "cycles"
+    return {
+        "batch_size": batch_size,
+        "max_epochs": max_epochs,
+        "schedule": SCHEDULES.get(schedule, schedule),
+        "cycle_ends": tuple(cycle_ends(max_epochs, n_batches)) if in_cycles else (),
+    }
 
 
 def default_components(n_classes: int) -> int:
@@ -294,10 +310,6 @@ def class_weights(
             f"class_weight={class_weight!r}: weights must be finite, 0 or more, and one above 0."
         )
     return values / values.mean()
-
-
-def _batch_size(batch_size: int | str, n_rows: int, members: int) -> int:
-    return default_batch_size(n_rows, members) if batch_size == "auto" else batch_size
 
 
 def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
