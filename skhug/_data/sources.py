@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skhug._data.columns import as_array, numeric_rows
 from skhug._labels import check_one_kind
-from skhug._sparse import CompressedRows
-from skhug._sparse_formats import as_scipy, is_sparse
+from skhug._sparse import CompressedRows, as_scipy, is_sparse
 
 __all__ = ["RowView", "Source", "is_large", "labels_of", "open_rows", "take"]
 

@@ -25,7 +25,7 @@ from skhug._saving.onnx_check import (
     runtime_outputs,
     write_graph,
 )
-from skhug._sparse_formats import as_scipy, is_sparse
+from skhug._sparse import as_scipy, is_sparse
 
 __all__ = [
     "INPUT_DTYPES",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skhug._labels import _kind_of, check_one_kind
-from skhug._sparse_formats import is_sparse
+from skhug._sparse import is_sparse
 
 
 def as_points(points: Any, name: str) -> Tensor:

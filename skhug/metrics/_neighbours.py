@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skhug._sparse_formats import is_sparse
+from skhug._sparse import is_sparse
 from skhug._sphere import unit
 from skhug.metrics._arguments import (
     as_labels,

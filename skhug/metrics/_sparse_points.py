@@ -9,8 +9,7 @@ import torch
 from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 
-from skhug._sparse import CompressedRows
-from skhug._sparse_formats import as_scipy
+from skhug._sparse import CompressedRows, as_scipy
 
 __all__ = ["SparsePoints"]
 
