@@ -44,10 +44,10 @@ def reference(z, y, w):
     return (1 / distance**2).mean() + torch.stack(within).mean()
 
 
-def forward_backward(loss, n_classes):
+def forward_backward(loss, n_classes, learned=True):
     """Job: value and gradients of a batch."""
     z = torch.randn(BATCH, COMPONENTS, requires_grad=True)
-    w = torch.randn(n_classes, COMPONENTS, requires_grad=True)
+    w = torch.randn(n_classes, COMPONENTS, requires_grad=learned)
     y = torch.randint(n_classes, (BATCH,))
 
     def run():
@@ -160,6 +160,10 @@ def main() -> None:
         wanted = {"cosine cross-entropy": to_entropy, "reference": to_reference}
         ratios = {n: (interval(seconds["HUG"], seconds[n]), b) for n, b in wanted.items() if b}
         add(f"loss, C={n_classes}", medians, ratios)
+    jobs = {str(c): forward_backward(hug(), c, learned=False) for c in (10, 100_000)}
+    medians, seconds = compare(jobs, 31)
+    ratio = interval(seconds["100000"], seconds["10"])
+    add("loss, fixed proxies, C=100,000 and 10", medians, {"10 classes": (ratio, 1.5)})
     steps = {10: (hug(), 1.15), 100: (hug(), 1.15), 10_000: (hug(n_sampled=1024), 1.5)}
     for n_classes, (ours, bar) in steps.items():
         jobs = {n: training_step(f, n_classes) for n, f in [("HUG", ours), *_PEER]}

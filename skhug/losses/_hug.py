@@ -6,6 +6,7 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from skhug._configured import explained, plain
 from skhug._sphere import widened
 from skhug.losses._coefficients import as_indices, class_mean_coefficients
+from skhug.losses._constant import ConstantBetween
 from skhug.losses._measures import MHE, Uniformity
 from skhug.losses._within_class import WithinSum, within_sum
 
@@ -65,7 +67,8 @@ def within_class_energy(
     """
     labels = _checked(embeddings, labels, proxies, sample_weight)
     coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
-    embeddings, proxies = _widened(embeddings, proxies)
+    embeddings = widened(embeddings)
+    proxies = proxies.to(embeddings.dtype)
     return HUGLoss(MHE(s_within=s)).within(embeddings, proxies, labels, coef)
 
 
@@ -104,7 +107,9 @@ class HUGLoss(nn.Module):
     uniformity : Uniformity, optional
         :class:`MHE`, :class:`MHS` or :class:`MGD`; ``MHE()`` by default.
     alpha : float, default=1.0
-        Weight of the between-class term. It acts only where the proxies are learned.
+        Weight of the between-class term. It acts only where the proxies are learned. The term of
+        proxies that take no gradient is computed once for a tensor, beyond 4,096 classes
+        estimated (:meth:`Uniformity.between_fixed`), and with 0 not at all: it is NaN then.
     beta : float, default=1.0
         Weight of the within-class term.
     attached : bool, default=True
@@ -144,6 +149,7 @@ class HUGLoss(nn.Module):
         self.alpha = plain(alpha)
         self.beta = plain(beta)
         self.attached = attached
+        self._constant_between = ConstantBetween()
 
     def forward(
         self,
@@ -178,8 +184,7 @@ class HUGLoss(nn.Module):
         """
         labels = _checked(embeddings, labels, proxies, sample_weight)
         coef = _coefficients(embeddings, labels, sample_weight, len(proxies))
-        embeddings, proxies = _widened(embeddings, proxies)
-        return self.terms(embeddings, proxies, labels, coef)
+        return self.terms(widened(embeddings), proxies, labels, coef)
 
     def terms(
         self,
@@ -193,7 +198,15 @@ class HUGLoss(nn.Module):
 
         A ``softness`` above 0 projects embeddings to ``x / sqrt(|x|^2 + softness)`` instead.
         """
-        return HUGLossTerms(*_FusedTerms.apply(embeddings, proxies, labels, coef, self, softness))
+        same_dtype = proxies.to(embeddings.dtype)
+        if proxies.requires_grad:
+            return HUGLossTerms(
+                *_FusedTerms.apply(embeddings, same_dtype, labels, coef, self, softness)
+            )
+        within = self.within(embeddings, same_dtype, labels, coef, softness)
+        if not self.alpha:
+            return HUGLossTerms(self.beta * within, within.new_full((), math.nan), within)
+        return self.combine(self._constant_between(self.uniformity, proxies).to(within), within)
 
     def within(
         self,
@@ -218,7 +231,7 @@ class HUGLoss(nn.Module):
 
 
 class _FusedTerms(torch.autograd.Function):
-    """(loss, between, within), with the gradients of both terms from the forward pass."""
+    """(loss, between, within) of learned proxies; the forward pass makes all gradients."""
 
     @staticmethod
     def forward(
@@ -230,14 +243,11 @@ class _FusedTerms(torch.autograd.Function):
         loss: HUGLoss,
         softness: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        learned, measure = ctx.needs_input_grad[1], loss.uniformity
+        measure = loss.uniformity
         within = within_sum(
-            features, proxies, labels, coef, measure, softness, attached=loss.attached and learned
+            features, proxies, labels, coef, measure, softness, attached=loss.attached
         )
-        if learned:
-            between, push = measure.between_gradient(proxies)
-        else:
-            between, push = measure.between(proxies), None
+        between, push = measure.between_gradient(proxies)
         ctx.save_for_backward(within.features, within.proxies, push)
         ctx.weights = loss.alpha, loss.beta
         ctx.set_materialize_grads(False)
@@ -251,11 +261,9 @@ class _FusedTerms(torch.autograd.Function):
         alpha, beta = ctx.weights
         to_between = _total(of_loss, alpha, of_between)
         to_within = _total(of_loss, beta, of_within)
-        in_proxies = None
-        if push is not None:
-            in_proxies = push * to_between
-            if attached is not None:
-                in_proxies = in_proxies.add_(attached * to_within)
+        in_proxies = push * to_between
+        if attached is not None:
+            in_proxies = in_proxies.add_(attached * to_within)
         return features * to_within, in_proxies, None, None, None, None
 
 
@@ -263,12 +271,6 @@ def _total(of_loss: Tensor | None, weight: float, of_term: Tensor | None) -> Ten
     """Gradient that reaches a term: by way of the loss and directly."""
     total = 0.0 if of_loss is None else weight * of_loss
     return total if of_term is None else total + of_term
-
-
-def _widened(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one dtype, at least float32."""
-    embeddings = widened(embeddings)
-    return embeddings, proxies.to(embeddings.dtype)
 
 
 def _coefficients(

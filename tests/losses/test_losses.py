@@ -1,5 +1,8 @@
 """The loss against the authors' formula written as loops, its gradients and its edge cases."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -259,3 +262,76 @@ def test_a_measure_of_ones_own_needs_between_alone(proxies):
 def test_a_measure_without_a_gradient_is_told_so():
     with pytest.raises(ValueError, match=r"Cut\.between has no gradient"):
         Cut().between_gradient(torch.eye(3))
+
+
+class Counted(MHE):
+    """MHE that counts how often its between-class term is computed."""
+
+    calls = 0
+
+    def between_fixed(self, proxies):
+        type(self).calls += 1
+        return super().between_fixed(proxies)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    monkeypatch.setattr(Counted, "calls", 0)
+    return HUGLoss(Counted())
+
+
+def a_batch(n_classes, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(9, 5, generator=generator, dtype=dtype).requires_grad_()
+    w = torch.randn(n_classes, 5, generator=generator, dtype=dtype)
+    return z, torch.randint(n_classes, (9,), generator=generator), w
+
+
+def test_proxies_without_a_gradient_have_the_loss_and_gradient_of_learned_ones():
+    z, y, w = a_batch(12, torch.float64)
+    fixed = HUGLoss(alpha=0.7)(z, y, w)
+    (of_fixed,) = torch.autograd.grad(fixed.loss, z)
+    learned = HUGLoss(alpha=0.7)(z, y, w.clone().requires_grad_())
+    (of_learned,) = torch.autograd.grad(learned.loss, z)
+    torch.testing.assert_close(torch.stack(fixed), torch.stack(learned))
+    torch.testing.assert_close(of_fixed, of_learned)
+
+
+def test_the_energy_of_proxies_without_a_gradient_is_computed_once(counted):
+    z, y, w = a_batch(12)
+    values = [counted(z, y, w).between for _ in range(3)]
+    assert counted.uniformity.calls == 1
+    assert values[0] == values[2]
+
+
+def test_proxies_that_were_written_to_are_measured_again(counted):
+    z, y, w = a_batch(12)
+    counted(z, y, w)
+    w[0] = -w[1]
+    torch.testing.assert_close(counted(z, y, w).between, MHE().between(w))
+    counted.uniformity.set_params(s=0.0)
+    torch.testing.assert_close(counted(z, y, w).between, MHE(s=0.0).between(w))
+    assert counted.uniformity.calls == 3
+
+
+def test_without_alpha_the_energy_of_fixed_proxies_is_not_computed(counted):
+    z, y, w = a_batch(12)
+    counted.alpha = 0.0
+    terms = counted(z, y, w)
+    assert counted.uniformity.calls == 0
+    assert terms.between.isnan()
+    assert terms.loss == terms.within
+
+
+def test_a_loss_that_has_seen_proxies_is_copied_and_pickled():
+    loss, (z, y, w) = HUGLoss(), a_batch(12)
+    expected = loss(z, y, w).loss
+    for copied in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        torch.testing.assert_close(copied(z, y, w).loss, expected)
+
+
+def test_proxies_made_for_inference_are_taken():
+    z, y, w = a_batch(12)
+    with torch.inference_mode():
+        inside = w.clone()
+        torch.testing.assert_close(HUGLoss()(z, y, inside).between, MHE().between(w))
