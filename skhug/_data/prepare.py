@@ -131,10 +131,12 @@ class Standardize(Prepare):
     z alone and keeps every value within ``limit`` (the smooth clipping of RealMLP, Holzmueller
     et al. 2024). The statistics are float64 buffers, so that differences are taken before
     precision is lost. With ``columns`` rows are expanded first, see
-    :class:`~skhug._data.expansion.Expand`.
+    :class:`~skhug._data.expansion.Expand`. All is multiplied by ``stretch`` in the end: the larger
+    the inputs, the more sharply a network bends between them.
     """
 
     limit = _LIMIT
+    stretch = 1.0  # pickles of earlier versions have none of their own
     takes_gaps = True
 
     def __init__(
@@ -143,9 +145,11 @@ class Standardize(Prepare):
         inverse_scale: Tensor,
         dtype: torch.dtype,
         columns: dict[str, Tensor] | None = None,
+        stretch: float = 1.0,
     ) -> None:
         super().__init__(dtype)
         self.expand = Expand(**columns) if columns else None
+        self.stretch = stretch
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_scale", inverse_scale)
         # Statistics of features of a scale like 1e50 are none in float32.
@@ -160,9 +164,11 @@ class Standardize(Prepare):
     def arguments(self) -> dict[str, Any]:
         """Return what the constructor takes beside the dtype."""
         arguments = {"centre": self.centre, "inverse_scale": self.inverse_scale}
-        return (
-            arguments if self.expand is None else arguments | {"columns": self.expand.arguments()}
-        )
+        if self.stretch != 1:  # a file without it opens in earlier versions
+            arguments["stretch"] = self.stretch
+        if self.expand is not None:
+            arguments["columns"] = self.expand.arguments()
+        return arguments
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a prepared row."""
@@ -178,7 +184,8 @@ class Standardize(Prepare):
         if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
         z = (X - centre).mul_(inverse_scale).to(self.dtype)
-        return squeezed(z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR))
+        z = squeezed(z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR))
+        return z if self.stretch == 1 else z.mul_(self.stretch)
 
 
 def squeezed(z: Tensor) -> Tensor:
@@ -309,6 +316,7 @@ def prepare_rows(
     device: torch.device,
     dtype: torch.dtype,
     expand: Expand | None = None,
+    stretch: float = 1.0,
 ) -> Prepare:
     """Return what prepares flat rows, with statistics of these; ``standardize`` as in Encoder."""
     columns = None if expand is None else expand.arguments()
@@ -322,7 +330,7 @@ def prepare_rows(
         centre, scale = (to_tensor(statistic, device, exact) for statistic in (centre, scale))
         if standardize:
             inverse = torch.where(scale > 0, 1 / scale, 0)
-            prepare = Standardize(centre, inverse, dtype, columns).to(device)
+            prepare = Standardize(centre, inverse, dtype, columns, stretch).to(device)
         else:
             prepare = Fill(centre, dtype, columns).to(device)
     else:

@@ -133,8 +133,9 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     if layout is None and isinstance(rows.X, CompressedRows):
         prepare = prepare_sparse(rows.X, rows.weight, standardize, device, settings.dtype)
     elif layout is None:
+        stretch = spec.stretch_for(taken, len(settings.class_weight)) if spec else 1.0
         prepare = prepare_rows(
-            rows.X, rows.weight, standardize, device, settings.dtype, expand=rows.expand
+            rows.X, rows.weight, standardize, device, settings.dtype, rows.expand, stretch
         )
     else:
         prepare = prepare_images(

@@ -70,6 +70,10 @@ class Encoder(Configured):
         """Return how many networks ``build`` puts side by side, as in :class:`MLP`; here 1."""
         return 1
 
+    def stretch_for(self, input_shape: tuple[int, ...], n_classes: int) -> float:
+        """Return what standardised rows are multiplied by, as in :class:`MLP`; here 1."""
+        return 1.0
+
 
 def checked_softness(encoder: Encoder, input_shape: tuple[int, ...]) -> float:
     """Return an encoder's softness for such an input.

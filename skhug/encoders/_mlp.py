@@ -33,6 +33,10 @@ SOFTNESS = 100.0
 # Networks of rows with fewer features than this, by default: beyond, one learns as much alone.
 MEMBERS_BELOW = 512
 MEMBERS = 4
+# Classes from which on several networks get their inputs twice as large: the more classes, the
+# more boundaries, and the more sharply these have to bend.
+MANY_CLASSES = 6
+STRETCH_OF_MANY = 2.0
 
 
 class MLP(Encoder):
@@ -53,7 +57,9 @@ class MLP(Encoder):
     standardize : bool, default=True
         Whether the estimator centres and scales the features with the training data's
         statistics, stored with the model: by half the range, or by quartiles where a feature
-        has heavy tails. Values far out are squeezed smoothly to within 3 units. Sparse rows are
+        has heavy tails. Values far out are squeezed smoothly to within 3 units. Where there are
+        several members and 6 classes or more, all is then doubled, so that the networks bend
+        more sharply. Sparse rows are
         not centred, so that zeros stay zeros: a feature is divided by a third of the mean
         magnitude of its other values, and then squeezed in the same way.
     softness : float, optional
@@ -147,6 +153,11 @@ class MLP(Encoder):
         if self.members is not None:
             return self.members
         return MEMBERS if math.prod(input_shape) < MEMBERS_BELOW else 1
+
+    def stretch_for(self, input_shape: tuple[int, ...], n_classes: int) -> float:
+        """Return what standardised rows are multiplied by: 2 for several networks, many classes."""
+        several = self.members_for(input_shape) > 1
+        return STRETCH_OF_MANY if several and n_classes >= MANY_CLASSES else 1.0
 
     def _check(self, input_shape: tuple[int, ...]) -> None:
         if len(input_shape) != 1:
