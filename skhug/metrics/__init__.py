@@ -19,8 +19,10 @@ from skhug.metrics._collapse import (
 from skhug.metrics._optima import optimal_energy, optimal_separation
 from skhug.metrics._reports import Report, geometry_report, neural_collapse_report
 from skhug.metrics._retrieval import (
+    mean_average_precision_at_k,
     mean_average_precision_at_r,
     mean_reciprocal_rank,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -42,9 +44,11 @@ __all__ = [
     "geometry_report",
     "hyperspherical_energy",
     "maximal_angle",
+    "mean_average_precision_at_k",
     "mean_average_precision_at_r",
     "mean_reciprocal_rank",
     "ncc_agreement",
+    "ndcg_at_k",
     "neural_collapse_report",
     "optimal_energy",
     "optimal_separation",

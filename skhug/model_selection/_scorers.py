@@ -7,7 +7,7 @@ from typing import Any
 
 from skhug._data.sources import labels_of
 from skhug.metrics._neighbours import Search
-from skhug.metrics._retrieval import RETRIEVAL, retrieval_values
+from skhug.metrics._retrieval_measures import RETRIEVAL, retrieval_values
 
 
 def retrieval_scorer(
@@ -27,11 +27,11 @@ def retrieval_scorer(
     Parameters
     ----------
     metric : str or sequence of str, default="mean_average_precision_at_r"
-        ``"recall_at_k"``, ``"precision_at_k"``, ``"r_precision"``,
-        ``"mean_average_precision_at_r"`` or ``"mean_reciprocal_rank"``; several give several
-        scores from one search, under these names.
+        ``"recall_at_k"``, ``"precision_at_k"``, ``"mean_average_precision_at_k"``,
+        ``"ndcg_at_k"``, ``"r_precision"``, ``"mean_average_precision_at_r"`` or
+        ``"mean_reciprocal_rank"``; several give several scores from one search, under these names.
     k : int, default=1
-        Neighbours for recall and precision.
+        Neighbours for the metrics whose names end in ``_at_k``.
     distance : {"cosine", "euclidean"}, default="cosine"
         Nearness.
 
