@@ -1,8 +1,9 @@
-"""Measures of embeddings: retrieval, neural collapse and hyperspherical uniformity.
+"""Measures of embeddings: retrieval, verification, few shots, geometry.
 
 Pure functions on arrays and on tensors, which stay on their device. Several retrieval metrics of
-one search come as :func:`retrieval_report`, all measures of geometry as :func:`geometry_report`
-and, for a fitted estimator, :func:`neural_collapse_report`.
+one search come as :func:`retrieval_report`, those of pairs as :func:`verification_report`, of few
+rows a class as :func:`few_shot_report`, all measures of geometry as :func:`geometry_report` and,
+for a fitted estimator, :func:`neural_collapse_report`.
 """
 
 from skhug._docs import public
@@ -16,6 +17,7 @@ from skhug.metrics._collapse import (
     simplex_distance,
     within_class_variability,
 )
+from skhug.metrics._few_shot import few_shot_report
 from skhug.metrics._optima import optimal_energy, optimal_separation
 from skhug.metrics._reports import Report, geometry_report, neural_collapse_report
 from skhug.metrics._retrieval import (
@@ -35,12 +37,14 @@ from skhug.metrics._uniformity import (
     uniformity_gap,
     uniformity_within,
 )
+from skhug.metrics._verification import pair_verification_report, verification_report
 
 __all__ = [
     "Report",
     "class_distance_normalized_variance",
     "equiangularity",
     "equinorm",
+    "few_shot_report",
     "geometry_report",
     "hyperspherical_energy",
     "maximal_angle",
@@ -52,6 +56,7 @@ __all__ = [
     "neural_collapse_report",
     "optimal_energy",
     "optimal_separation",
+    "pair_verification_report",
     "precision_at_k",
     "r_precision",
     "recall_at_k",
@@ -62,6 +67,7 @@ __all__ = [
     "uniformity_between",
     "uniformity_gap",
     "uniformity_within",
+    "verification_report",
     "within_class_variability",
 ]
 __dir__ = public(globals())
