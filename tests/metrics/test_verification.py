@@ -158,6 +158,17 @@ def _unit(X):
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
+def test_a_rate_may_be_used_up():
+    z, y = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]], [0, 0, 1, 1]
+    report = verification_report(z, y, far=(0.25, 0.26, 0.49, 0.75))  # cosines: 0, 0.6, 0.6, 0.96
+    assert [report["tar_at_far_2.5e-1"], report["eer"]] == [1.0, 0.25]
+    assert report["tar_at_far_2.6e-1"] == report["tar_at_far_4.9e-1"] == 1.0
+    assert report["threshold_at_far_4.9e-1"] == pytest.approx(0.8, abs=1e-6)
+    assert report["threshold_at_far_7.5e-1"] == pytest.approx(0.6, abs=1e-6)
+    with pytest.raises(ValueError, match="pass a rate above 0"):
+        verification_report(z, y, far="0.25")
+
+
 def test_rates_that_the_false_pairs_cannot_tell_are_nan(points):
     X, y = points
     report = verification_report(X, y)
