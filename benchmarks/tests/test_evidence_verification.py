@@ -26,11 +26,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("split", verification.SPLITS)
+@pytest.mark.parametrize("split", [verification.at_random, verification.by_alphabets])
 def test_no_class_is_tested_that_chose_a_threshold(folder, split):
     with np.load(folder / "omniglot.npz") as file:
         y, alphabets = file["y"], file["alphabet_names"][file["alphabet"]]
-    held_out, test = verification.SPLITS[split](alphabets, y, 1)
+    held_out, test = split(alphabets, y, 1)
     known = ~(held_out | test)
     sides = [set(y[rows]) for rows in (held_out, test, known)]
     assert all(sides)
@@ -41,15 +41,18 @@ def test_no_class_is_tested_that_chose_a_threshold(folder, split):
 
 def test_every_source_and_rate_is_reported(folder, monkeypatch):
     drawn = FunctionTransformer(lambda X: X / np.linalg.norm(X, axis=1, keepdims=True))
-    monkeypatch.setattr(verification, "_embedder", lambda epochs, seed: drawn)
+    cases = {
+        name: (split, lambda epochs, seed: drawn) for name, (split, _) in verification.CASES.items()
+    }
+    monkeypatch.setattr(verification, "CASES", cases)
     monkeypatch.setattr(verification, "RATES", (1e-1, 1e-2))
     verification.ask(harness.Lab(folder, None, jobs=1, quick=True))
     found = json.loads((folder / "evidence_verification_quick.json").read_text())["results"]
-    for of_split in found.values():
-        for rate, by_source in of_split.items():
+    for of_case in found.values():
+        for rate, by_source in of_case.items():
             assert set(by_source) == set(verification.SOURCES)
             oracle = by_source[verification.ORACLE]
             assert 0 < oracle["FAR"]["mean"] <= float(rate)
             assert oracle["FAR"]["mean"] < oracle["TAR"]["mean"] < 1
     text = (folder / "evidence_verification_quick.md").read_text()
-    assert text.count("| classes held out |") == 2 * 2
+    assert text.count("| classes held out |") == 3 * 2

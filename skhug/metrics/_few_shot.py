@@ -12,7 +12,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from skhug._device import to_tensor
+from skhug._device import to_numpy, to_tensor
 from skhug._sphere import unit
 from skhug.metrics._arguments import as_labels, as_points, encode, rescaled
 from skhug.metrics._reports import Report
@@ -93,7 +93,7 @@ def few_shot_report(
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name}={value!r}: pass a whole number, {least} or more.")
     points = unit(*rescaled(as_points(embeddings, "embeddings")))
-    codes = encode(as_labels(labels, len(points), "labels")).cpu().numpy()
+    codes = to_numpy(encode(as_labels(labels, len(points), "labels")))
     rows_of = _rows_of_classes(codes, n_way, n_shot, n_queries)
     draws = _episodes(rows_of, n_way, n_shot + n_queries, n_episodes, points.shape[1], random_state)
     scores = torch.cat([_scores(points[to_tensor(rows, points.device)], n_shot) for rows in draws])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from skhug._device import to_tensor
 from skhug._sparse import is_sparse
 from skhug._sphere import unit
 from skhug.metrics._arguments import (
@@ -111,7 +112,8 @@ def given_pairs(embeddings: Any, others: Any, same: Any, sample_weight: Any = No
     same = as_labels(same, len(left), "same")
     if not set(same.tolist()) <= {0, 1}:
         raise ValueError("same holds more than truth values: pass True or False for each pair.")
-    same = torch.as_tensor(same, device=left.device).bool()
+    same = same if isinstance(same, Tensor) else to_tensor(same, left.device)
+    same = same.to(left.device).bool()
     weight = None if sample_weight is None else as_weights(sample_weight, len(left), left.device)
     if weight is not None:
         kept = weight > 0
