@@ -60,7 +60,8 @@ def verification_threshold(
     Notes
     -----
     The rate is of the classes held out, and carries over to others as far as these are like
-    them. More classes tell more than more rows of few.
+    them: draw those to hold out by lot, from the same sources. Rows held out of the training
+    classes do not do. More classes tell more than more rows of few.
 
     Examples
     --------
