@@ -22,7 +22,7 @@ def verification_threshold(
 
     The rows must be of classes that the estimator was not trained on. It has pulled those that it
     was trained on apart, and pairs of classes to come lie nearer to one another: a threshold of
-    the training classes accepts many times as many false pairs as it promises.
+    the training classes accepts several times as many false pairs as it promises.
 
     Parameters
     ----------

@@ -19,8 +19,9 @@ _MOST_POINTS = 2000
 class VerificationDisplay:
     """ROC curve of all pairs of rows, the false accept rate on a logarithmic axis.
 
-    The equal error rate is marked where the curve meets the line of as many false pairs accepted as
-    true ones rejected, and so are the true accept rates of some false accept rates.
+    The equal error rate is marked, where the curve meets the dotted line of as large a share of the
+    false pairs accepted as of the true ones rejected, and so are the true accept rates at some
+    false accept rates.
 
     Parameters
     ----------
