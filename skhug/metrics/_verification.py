@@ -93,9 +93,9 @@ def verification_report(
     those of scikit-learn's ``roc_curve`` and ``roc_auc_score``. Memory, some 300 MiB, does not grow
     with the pairs.
 
-    A threshold of classes that the model was trained on accepts several times as many false pairs
-    of others: choose it on classes that were held out. A rate rests on ``far * n_false_pairs``
-    pairs, and these share rows: from 30 on it is known to about 30 %.
+    A threshold of classes that the model was trained on does not keep its rate on others, where it
+    may accept several times as many false pairs: choose it on classes held out. A rate rests on
+    ``far * n_false_pairs`` pairs, and these share rows: from 30 on it is known to about 30 %.
 
     Examples
     --------

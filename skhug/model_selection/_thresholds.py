@@ -6,8 +6,10 @@ import warnings
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from skhug._data.sources import labels_of
+from skhug._device import to_numpy
 from skhug._sklearn import fitted_step
 from skhug.metrics._pairs import all_pairs
 from skhug.metrics._verification import Curve, check_rate
@@ -22,7 +24,7 @@ def verification_threshold(
 
     The rows must be of classes that the estimator was not trained on. It has pulled those that it
     was trained on apart, and pairs of classes to come lie nearer to one another: a threshold of
-    the training classes accepts several times as many false pairs as it promises.
+    the training classes may accept several times as many false pairs as it promises.
 
     Parameters
     ----------
@@ -87,13 +89,14 @@ def verification_threshold(
 def _warn_of_training_classes(estimator: Any, y: Any) -> None:
     """Warn where the estimator knows some of the classes."""
     trained_on = getattr(fitted_step(estimator), "classes_", ())
-    classes = set(np.unique(np.asarray(y)).tolist())
+    labels = to_numpy(y) if isinstance(y, Tensor) else np.asarray(y)
+    classes = set(labels.ravel().tolist())
     known = classes & set(np.asarray(trained_on).tolist())
     if known:
         warnings.warn(
             f"The estimator was trained on {len(known)} of the {len(classes)} classes in y, and a "
-            "threshold of theirs accepts far more false pairs of other classes than far. Hold "
-            "whole classes out: train, held_out = next(GroupShuffleSplit(1, test_size=0.2, "
+            "threshold of theirs may accept several times as many false pairs of other classes. "
+            "Hold whole classes out: train, held_out = next(GroupShuffleSplit(1, test_size=0.2, "
             "random_state=0).split(X, y, groups=y)), fit on X[train], y[train], and pass "
             "X[held_out], y[held_out] here.",
             UserWarning,
