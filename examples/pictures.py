@@ -21,6 +21,7 @@ from skhug.plotting import (
     HistoryDisplay,
     RetrievalDisplay,
     SphereDisplay,
+    VerificationDisplay,
 )
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures").resolve()
@@ -42,6 +43,7 @@ save("history", HistoryDisplay.from_estimator(model))
 save("projection", SphereDisplay.from_estimator(model, *test))
 save("gram", GramDisplay.from_estimator(model, *test))
 save("angles", AngleDisplay.from_estimator(model, *test))
+save("verification", VerificationDisplay.from_estimator(model, *test))
 
 # %%
 # On the sphere, to look at and to turn, and on the circle they crowd, and some are confused.

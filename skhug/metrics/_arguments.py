@@ -24,7 +24,8 @@ def as_points(points: Any, name: str) -> Tensor:
     if is_sparse(points):
         raise ValueError(
             f"{name} is sparse, and only the search for neighbours (retrieval_report, recall_at_k "
-            "and their kind) takes sparse rows: pass what transform returns, or .toarray()."
+            "and their kind) and verification_report take sparse rows: pass what transform "
+            "returns, or .toarray()."
         )
     if not isinstance(points, Tensor):
         points = torch.from_numpy(np.require(points, requirements=["C", "W"]))

@@ -93,16 +93,21 @@ def chance_of_a_hit(group: Group, n: Tensor) -> Tensor:
     return (1 - miss).masked_fill_(group.hits_before > 0, 1)
 
 
-def expected_average_precision(ties: Ties) -> Tensor:
-    """Expected mean over a query's first R places of the precision at each that is a hit."""
-    groups, r = ties.groups, ties.r
-    rank = torch.arange(1, groups.size.shape[1] + 1, device=r.device)
+def expected_average_precision(groups: Group, places: Tensor, best: Tensor) -> Tensor:
+    """Expected sum over a query's first places of the precision at each that is a hit, / best."""
+    rank = torch.arange(1, groups.size.shape[1] + 1, device=places.device)
     share = _exact(groups.hits) / groups.size
-    share.masked_fill_(rank > r[:, None], 0)
+    share.masked_fill_(rank > places[:, None], 0)
     # A hit at some place of a group: of the group's places before it, so many are hits as well.
     density = _exact(groups.hits - 1) / (groups.size - 1).clamp_min(1)
     hits = density.mul_(rank - 1 - groups.before).add_(groups.hits_before + 1)
-    return hits.div_(rank).mul_(share).sum(1) / r
+    return hits.div_(rank).mul_(share).sum(1) / best
+
+
+def expected_gain(groups: Group, discount: Tensor) -> Tensor:
+    """Expected sum over a query's first places of the discounts of those that are hits."""
+    share = _exact(groups.hits) / groups.size
+    return share[:, : len(discount)] @ discount
 
 
 def expected_reciprocal_rank(group: Group) -> Tensor:

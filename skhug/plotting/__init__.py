@@ -14,6 +14,7 @@ from skhug.plotting._gram import GramDisplay
 from skhug.plotting._history import HistoryDisplay
 from skhug.plotting._retrieval import RetrievalDisplay
 from skhug.plotting._sphere import SphereDisplay
+from skhug.plotting._verification import VerificationDisplay
 
 __all__ = [
     "AngleDisplay",
@@ -21,5 +22,6 @@ __all__ = [
     "HistoryDisplay",
     "RetrievalDisplay",
     "SphereDisplay",
+    "VerificationDisplay",
 ]
 __dir__ = public(globals())

@@ -238,6 +238,8 @@ RETRIEVAL = (
     "r_precision",
     "mean_average_precision_at_r",
     "mean_reciprocal_rank",
+    "mean_average_precision_at_k",
+    "ndcg_at_k",
 )
 GEOMETRY = (
     "within_class_variability",

@@ -1,18 +1,22 @@
 """Retrieval metrics against naive loops and a peer library."""
 
 import itertools
+import math
 import pickle
 import re
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from skhug.metrics import (
     _blocks,
-    _retrieval,
+    _retrieval_measures,
+    mean_average_precision_at_k,
     mean_average_precision_at_r,
     mean_reciprocal_rank,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -25,6 +29,22 @@ from skhug.metrics import _neighbours as _search
 def points():
     rng = np.random.default_rng(0)
     return rng.normal(size=(60, 5)), rng.integers(8, size=60)
+
+
+def values_of(hits, r, k):
+    """Every metric of one query, in the order of ``ours``."""
+    precisions = [sum(hits[: j + 1]) / (j + 1) * hits[j] for j in range(len(hits))]
+    discount = [1 / math.log2(j + 2) for j in range(len(hits))]
+    gain = sum(d for d, hit in zip(discount[:k], hits, strict=False) if hit)
+    return [
+        any(hits[:k]),
+        sum(hits[:k]) / k,
+        sum(hits[:r]) / r,
+        sum(precisions[:r]) / r,
+        1 / (1 + hits.index(True)),
+        sum(precisions[:k]) / min(r, k),
+        gain / sum(discount[: min(r, k)]),
+    ]
 
 
 def naive(points, labels, gallery=None, gallery_labels=None, k=3, metric="cosine"):
@@ -41,10 +61,7 @@ def naive(points, labels, gallery=None, gallery_labels=None, k=3, metric="cosine
         hits = [gallery_labels[j] == labels[i] for j in order if not (themselves and j == i)]
         r = sum(hits)
         if r:
-            precisions = [sum(hits[: j + 1]) / (j + 1) for j in range(r)]
-            average = sum(p for p, hit in zip(precisions, hits, strict=False) if hit) / r
-            first = 1 / (1 + hits.index(True))
-            rows.append([any(hits[:k]), sum(hits[:k]) / k, sum(hits[:r]) / r, average, first])
+            rows.append(values_of(hits, r, k))
     return np.mean(rows, axis=0)
 
 
@@ -55,6 +72,8 @@ def ours(*args, k=3, **kwargs):
         r_precision(*args, **kwargs),
         mean_average_precision_at_r(*args, **kwargs),
         mean_reciprocal_rank(*args, **kwargs),
+        mean_average_precision_at_k(*args, k=k, **kwargs),
+        ndcg_at_k(*args, k=k, **kwargs),
     ]
 
 
@@ -104,7 +123,7 @@ def clustered():
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_metrics_equal_the_peers_with_classes_of_one_member(clustered, metric):
     X, y = clustered
-    got = [recall_at_k(X, y, metric=metric), *ours(X, y, metric=metric)[2:]]
+    got = [recall_at_k(X, y, metric=metric), *ours(X, y, metric=metric)[2:5]]
     np.testing.assert_allclose(got, peers(X, y, metric=metric), rtol=0, atol=1e-6)
 
 
@@ -114,7 +133,7 @@ def test_metrics_of_a_gallery_equal_the_peers(clustered, metric):
     gallery = {"gallery": X[100:], "gallery_labels": y[100:], "metric": metric}
     got = [
         recall_at_k(X[:100], y[:100], **gallery),
-        *ours(X[:100], y[:100], **gallery)[2:],
+        *ours(X[:100], y[:100], **gallery)[2:5],
     ]
     expected = peers(X[:100], y[:100], X[100:], y[100:], metric=metric)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
@@ -127,7 +146,7 @@ def test_metrics_equal_the_peers_with_faiss(clustered):
     names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank")
     calculator = peer.AccuracyCalculator(include=names, device=torch.device("cpu"))  # k=None
     expected = calculator.get_accuracy(X, y)
-    got = [recall_at_k(X, y, metric="euclidean"), *ours(X, y, metric="euclidean")[2:]]
+    got = [recall_at_k(X, y, metric="euclidean"), *ours(X, y, metric="euclidean")[2:5]]
     np.testing.assert_allclose(got, [expected[name] for name in names], rtol=0, atol=1e-6)
 
 
@@ -146,7 +165,7 @@ def test_blocks_of_queries_and_of_the_gallery_change_nothing(points, metric, k, 
 def test_first_hits_beyond_the_search_are_counted(monkeypatch):
     rng = np.random.default_rng(2)
     X, y = rng.normal(size=(200, 4)), np.repeat(np.arange(100), 2)  # mostly far down the list
-    expected = naive(X, y)[-1]
+    expected = naive(X, y)[4]
     assert mean_reciprocal_rank(X, y) == pytest.approx(expected)
     monkeypatch.setattr(_search, "_CHUNK_ROWS", 13)
     assert mean_reciprocal_rank(X, y) == pytest.approx(expected)
@@ -196,14 +215,19 @@ def test_a_report_holds_what_the_functions_return(points):
     assert list(report) == [
         "recall_at_1",
         "precision_at_1",
+        "mean_average_precision_at_1",
+        "ndcg_at_1",
         "recall_at_3",
         "precision_at_3",
+        "mean_average_precision_at_3",
+        "ndcg_at_3",
         "r_precision",
         "mean_average_precision_at_r",
         "mean_reciprocal_rank",
         "n_queries",
     ]
-    np.testing.assert_allclose(list(report.values())[2:-1], expected, rtol=1e-6)
+    got = list(report.values())[4:-1]
+    np.testing.assert_allclose([*got[:2], *got[4:], *got[2:4]], expected, rtol=1e-6)
     assert report["recall_at_1"] == recall_at_k(*points)
 
 
@@ -264,8 +288,10 @@ def test_neighbours_may_be_asked_for_by_position(points):
 @pytest.mark.parametrize(
     "metric",
     [
+        mean_average_precision_at_k,
         mean_average_precision_at_r,
         mean_reciprocal_rank,
+        ndcg_at_k,
         precision_at_k,
         r_precision,
         recall_at_k,
@@ -312,10 +338,7 @@ def over_all_orders(points, labels, k, metric):
         values = []
         for order in itertools.product(*map(list, groups)) if r else ():
             found = list(itertools.chain(*order))
-            precisions = [sum(found[: j + 1]) / (j + 1) * found[j] for j in range(r)]
-            first = 1 / (1 + found.index(True))
-            at_k, at_r = sum(found[:k]) / k, sum(found[:r]) / r
-            values.append([any(found[:k]), at_k, at_r, sum(precisions) / r, first])
+            values.append(values_of(found, r, k))
         rows += [np.mean(values, axis=0)] if r else []
     return np.mean(rows, axis=0)
 
@@ -327,7 +350,7 @@ def test_metrics_are_means_over_all_orders_of_ties(metric, k, chunk, monkeypatch
     monkeypatch.setattr(_search, "_BEYOND", 2)
     if chunk:
         monkeypatch.setattr(_search, "_CHUNK_ROWS", chunk)
-        monkeypatch.setattr(_retrieval, "_FIRST_HIT_DEPTH", 1)
+        monkeypatch.setattr(_retrieval_measures, "_FIRST_HIT_DEPTH", 1)
     rng = np.random.default_rng(k)
     for bits in (1, 2, 3):
         # 0.1 and its sums are no binary fractions: rounding parts equal distances
@@ -351,8 +374,33 @@ def test_embeddings_that_are_all_alike_score_as_chance(metric, value):
     chance = r / n
     average = chance * ((1 + places * (r - 1) / (n - 1)) / (1 + places)).mean()
     rank = (missed - np.append(missed[1:], 0)) @ (1 / np.arange(1, n - r + 2))
-    expected = [1 - missed[5], chance, chance, average, rank]
-    np.testing.assert_allclose(list(got.values())[:5], expected, rtol=1e-9)
+    average_at_5 = chance * ((1 + places[:5] * (r - 1) / (n - 1)) / (1 + places[:5])).sum() / 5
+    expected = [1 - missed[5], chance, average_at_5, chance, chance, average, rank]
+    np.testing.assert_allclose(list(got.values())[:7], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 4, 59])
+def test_ndcg_equals_scikit_learns_with_its_mean_over_ties(points, k):
+    X, y = points
+    for z in (X, np.sign(X)):
+        unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+        cosine = (unit @ unit.T).round(9)
+        others = ~np.eye(60, dtype=bool)
+        relevance = (y[:, None] == y)[others].reshape(60, 59)
+        expected = ndcg_score(relevance, cosine[others].reshape(60, 59), k=k)
+        assert ndcg_at_k(z, y, k=k) == pytest.approx(expected, rel=1e-9)
+
+
+def test_average_precision_over_the_whole_gallery_is_scikit_learns(points):
+    X, y = points
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    same, others = y[:, None] == y, ~np.eye(60, dtype=bool)
+    values = [
+        average_precision_score(same[i][others[i]], (unit @ unit[i])[others[i]])
+        for i in range(60)
+        if same[i][others[i]].any()
+    ]
+    assert mean_average_precision_at_k(X, y, k=59) == pytest.approx(np.mean(values), rel=1e-6)
 
 
 def test_longer_codes_of_the_same_rows_score_better():
