@@ -70,13 +70,15 @@ class Vectors(Encoder):
         self,
         head: str | None = None,
         shrinkage: float | None = None,
-        power: float = 0.25,
+        power: float | None = None,
         strength: float = 1.0,
+        floor: float | None = None,
     ) -> None:
         self.head = head
         self.shrinkage = shrinkage
         self.power = power
         self.strength = strength
+        self.floor = floor
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
         """Return the head for prepared rows, at zero.
@@ -119,8 +121,10 @@ class Vectors(Encoder):
         least = None if self.shrinkage is None else 0 < _number(self.shrinkage) <= 1
         if least is False:
             raise ValueError(f"shrinkage={self.shrinkage!r}: pass a number in (0, 1], or None.")
-        if not 0 <= _number(self.power) <= 1:
-            raise ValueError(f"power={self.power!r}: pass a number in [0, 1], such as 0.25.")
+        if self.power is not None and not 0 <= _number(self.power) <= 1:
+            raise ValueError(f"power={self.power!r}: pass a number in [0, 1], or None.")
+        if self.floor is not None and not _number(self.floor) > 0:
+            raise ValueError(f"floor={self.floor!r}: pass a number above 0, inf or None.")
         if not 0 <= _number(self.strength) < float("inf"):
             raise ValueError(f"strength={self.strength!r}: pass a number of 0 or more.")
 
