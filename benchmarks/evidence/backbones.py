@@ -6,6 +6,7 @@ networks are small, so that one is trained within a minute of one core.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,9 @@ def cifar(folder: Path, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     network = trained(images["train"][seen], labels["train"][seen], EPOCHS["cifar"], seed)
     parts = {}
     for part, y in labels.items():
-        kept = np.concatenate([rng.permutation(np.flatnonzero(y == c))[:KEPT] for c in classes[CLASSES:]])
+        kept = np.concatenate(
+            [rng.permutation(np.flatnonzero(y == c))[:KEPT] for c in classes[CLASSES:]]
+        )
         parts[part] = by_lot(vectors(network, images[part][kept]), y[kept], seed)
     return parts
 
@@ -102,7 +105,7 @@ def trained(X: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> nn.Sequenti
 def network(channels: int) -> nn.Sequential:
     """Return three convolutions, each normalised and pooled, and the mean over places."""
     layers, widths = [], (channels, 32, 64, WIDTH)
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
