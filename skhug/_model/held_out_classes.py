@@ -14,8 +14,11 @@ __all__ = ["RECIPES", "USUAL", "choose_recipe", "class_average_precisions", "dea
 # they are.
 USUAL = Recipe(0.5, 0.25, 0.3)
 _WHITENINGS = ((0.1, 0.25), (0.5, 0.25), (0.1, 0.5), (0.3, 0.5), (0.5, 0.5), (0.7, 0.5), (0.9, 0.5))
-_FLOORS = (0.1, 0.3, 1.0, np.inf)
-RECIPES = (*(Recipe(*pair, f) for pair in _WHITENINGS for f in _FLOORS), Recipe(1.0, 0.0, np.inf))
+_NOVELTIES = (0.1, 0.3, 1.0, np.inf)
+RECIPES = (
+    *(Recipe(*pair, v) for pair in _WHITENINGS for v in _NOVELTIES),
+    Recipe(1.0, 0.0, np.inf),
+)
 # Folds of the classes, and of fewer than so many classes there are none.
 _FOLDS, _FEWEST = 3, 6
 # Standard errors by which a recipe must be better than the usual one.

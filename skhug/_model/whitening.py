@@ -19,14 +19,14 @@ _LEAST = 1e-12
 class Recipe(NamedTuple):
     """A closed form for search; with ``power`` 0 rows are left as they are.
 
-    ``shrinkage`` l in (0, 1] and ``power`` p in [0, 1] of ``S_l^-p``; ``floor`` f above 0, the
-    variance between classes that is added to that of the means in every direction, in units of that
-    within. With infinity directions weigh alike.
+    ``shrinkage`` l in (0, 1] and ``power`` p in [0, 1] of ``S_l^-p``; ``novelty`` v above 0,
+    the variance between classes that is added to that of the means in every direction, in units of
+    that within. With infinity directions weigh alike.
     """
 
     shrinkage: float
     power: float
-    floor: float
+    novelty: float
 
 
 class Whitening:
@@ -101,9 +101,8 @@ class Whitening:
         _, spread, directions = np.linalg.svd(self._means * scale, full_matrices=False)
         within = directions**2 @ (shrunk * scale**2)
         between = spread**2 / within
-        # (b + f) / (1 + 2 (b + f)) over f / (1 + 2 f), whose limit of many f is 1.
-        floor = recipe.floor
-        ratio = (1 + between / floor) / (1 + between / (floor + 0.5))
+        # (b + v) / (1 + 2 (b + v)) over v / (1 + 2 v), written so that an infinite v gives 1.
+        ratio = (1 + between / recipe.novelty) / (1 + between / (recipe.novelty + 0.5))
         return scale, directions, np.sqrt(ratio) - 1
 
 

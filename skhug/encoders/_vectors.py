@@ -24,8 +24,8 @@ class Vectors(Encoder):
 
     ``"search"`` weighs directions: centred rows times ``S_l^-p G``, of unit length. S is the
     covariance within classes, and ``S_l = (1 - l) S + l (tr S / d) I``. G scales directions in
-    which the classes' means differ by the root of ``g(b + f) / g(f)``, ``g(b) = b / (1 + 2 b)``,
-    with b the variance between classes in units of that within. l, p and f are 0.5, 0.25 and 0.3,
+    which the classes' means differ by the root of ``g(b + v) / g(v)``, ``g(b) = b / (1 + 2 b)``,
+    with b the variance between classes in units of that within. l, p and v are 0.5, 0.25 and 0.3,
     unless others search better among classes that they were not made from. Of six classes or more,
     a third are held out at a time; the best of 29 triples, rows as they are among them, is taken if
     the mean average precision at R over the classes rises by more than two standard errors.
@@ -61,8 +61,8 @@ class Vectors(Encoder):
         they are, centre and all. By default chosen.
     strength : float, default=1.0
         What the trained map of search is multiplied by, 0 or more.
-    floor : float, optional
-        f of search, above 0: the variance between new classes, in units of that within, that there
+    novelty : float, optional
+        v of search, above 0: the variance between new classes, in units of that within, that there
         is in every direction beside what the training classes have; infinity weighs all directions
         alike. By default chosen.
 
@@ -91,13 +91,13 @@ class Vectors(Encoder):
         shrinkage: float | None = None,
         power: float | None = None,
         strength: float = 1.0,
-        floor: float | None = None,
+        novelty: float | None = None,
     ) -> None:
         self.head = head
         self.shrinkage = shrinkage
         self.power = power
         self.strength = strength
-        self.floor = floor
+        self.novelty = novelty
 
     def build(self, input_shape: tuple[int, ...], n_components: int) -> nn.Module:
         """Return the head for prepared rows, at zero.
@@ -142,8 +142,8 @@ class Vectors(Encoder):
             raise ValueError(f"shrinkage={self.shrinkage!r}: pass a number in (0, 1], or None.")
         if self.power is not None and not 0 <= _number(self.power) <= 1:
             raise ValueError(f"power={self.power!r}: pass a number in [0, 1], or None.")
-        if self.floor is not None and not _number(self.floor) > 0:
-            raise ValueError(f"floor={self.floor!r}: pass a number above 0, inf or None.")
+        if self.novelty is not None and not _number(self.novelty) > 0:
+            raise ValueError(f"novelty={self.novelty!r}: pass a number above 0, inf or None.")
         if not 0 <= _number(self.strength) < float("inf"):
             raise ValueError(f"strength={self.strength!r}: pass a number of 0 or more.")
 
