@@ -18,10 +18,11 @@ __all__ = ["cifar", "omniglot"]
 WIDTH = 128
 # Of Omniglot, characters that the network is trained on; of CIFAR-10, classes.
 CHARACTERS, CLASSES = 80, 4
-# Images of a class of CIFAR-10 whose vectors are kept, of the training and of the test part.
-KEPT = 1000
+# Images of a class of CIFAR-10 that the network is trained on, and whose vectors are kept, of the
+# training and of the test part.
+LEARNED, KEPT = 2500, 1000
 BATCH, RATE = 64, 3e-3
-EPOCHS = {"omniglot": 25, "cifar": 3}
+EPOCHS = {"omniglot": 15, "cifar": 3}
 
 
 def omniglot(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,8 +68,9 @@ def cifar(folder: Path, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         labels = {p: file[f"y_{p}"].astype(np.int64) for p in images}
     rng = np.random.default_rng(seed)
     classes = rng.permutation(10)
-    seen = np.isin(labels["train"], classes[:CLASSES])
-    network = trained(images["train"][seen], labels["train"][seen], EPOCHS["cifar"], seed)
+    y = labels["train"]
+    learned = np.concatenate([np.flatnonzero(y == c)[:LEARNED] for c in classes[:CLASSES]])
+    network = trained(images["train"][learned], y[learned], EPOCHS["cifar"], seed)
     parts = {}
     for part, y in labels.items():
         kept = np.concatenate(

@@ -139,8 +139,8 @@ def trained_residual(
     return move
 
 
-USUAL = {"shrinkage": 0.5, "power": 0.25, "floor": 0.3}
-WHITENED = {"shrinkage": 0.1, "power": 0.5, "floor": float("inf")}
+USUAL = {"shrinkage": 0.5, "power": 0.25, "novelty": 0.3}
+WHITENED = {"shrinkage": 0.1, "power": 0.5, "novelty": float("inf")}
 EMBEDDERS: dict[str, Callable[..., np.ndarray]] = {
     RAW: lambda X, y, others, seed: others,
     "HUGEmbedder()": embedded(HUGEmbedder()),
@@ -167,8 +167,8 @@ def ask(lab: Lab) -> None:
         for seed in range(draws):  # what the cache keeps is made once, not by several at a time
             vectors.search(lab, seed)
         left_out = () if "docstrings" in name else NETWORKS
-        heads = {n: _heads(lab, name, n, draws) for n in CLASSIFIERS if n not in left_out}
         search = {n: _searches(lab, name, n, draws) for n in EMBEDDERS if n not in left_out}
+        heads = {n: _heads(lab, name, n, draws) for n in CLASSIFIERS if n not in left_out}
         results[name] = {"heads": heads, "search": search}
         tables += [_table_of_heads(name, vectors, heads), _table_of_search(name, search)]
     publish(lab, "vectors", tables, results)

@@ -49,6 +49,7 @@ class Whitening:
         self.values = np.maximum(values, _LEAST * values[-1])
         means = moments.means[moments.weight > 0] - moments.centre
         self._means = means @ self.vectors / np.sqrt(max(len(means) - 1, 1))
+        self._last: tuple = (None, None)
 
     def turned(self, X: np.ndarray) -> np.ndarray:
         """Return centred rows by the axes of the covariance within classes, for any recipe."""
@@ -96,14 +97,35 @@ class Whitening:
 
     def _parts(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the factor of each axis, directions of classes, and what these weigh beyond 1."""
-        shrunk = (1 - recipe.shrinkage) * self.values + recipe.shrinkage * self.values.mean()
-        scale = shrunk**-recipe.power
-        _, spread, directions = np.linalg.svd(self._means * scale, full_matrices=False)
-        within = directions**2 @ (shrunk * scale**2)
-        between = spread**2 / within
+        scale, directions, between = self._axes(recipe.shrinkage, recipe.power)
         # (b + v) / (1 + 2 (b + v)) over v / (1 + 2 v), written so that an infinite v gives 1.
         ratio = (1 + between / recipe.novelty) / (1 + between / (recipe.novelty + 0.5))
         return scale, directions, np.sqrt(ratio) - 1
+
+    def _axes(self, shrinkage: float, power: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the factor of each axis, directions of classes and the variance between in these.
+
+        Those of the last call are kept: recipes that differ in novelty alone follow one another.
+        """
+        if self._last[0] != (shrinkage, power):
+            shrunk = (1 - shrinkage) * self.values + shrinkage * self.values.mean()
+            scale = shrunk**-power
+            spread, directions = principal_axes(self._means * scale)
+            within = directions**2 @ (shrunk * scale**2)
+            self._last = (shrinkage, power), (scale, directions, spread / within)
+        return self._last[1]
+
+
+def principal_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared singular values of points, and the axes as rows; what is nothing is left out.
+
+    By the smaller of the two products, whose eigenvectors cost a tenth of singular ones.
+    """
+    few = len(points) < points.shape[1]
+    squares, vectors = eigh(points @ points.T if few else points.T @ points)
+    kept = squares > _LEAST * squares[-1]
+    squares, vectors = squares[kept], vectors[:, kept]
+    return squares, (vectors.T @ points / np.sqrt(squares)[:, None] if few else vectors.T)
 
 
 def unit_rows(X: np.ndarray) -> np.ndarray:
