@@ -20,7 +20,7 @@ WIDTH = 128
 CHARACTERS, CLASSES = 80, 4
 # Images of a class of CIFAR-10 that the network is trained on, and whose vectors are kept, of the
 # training and of the test part.
-LEARNED, KEPT = 2500, 1000
+LEARNED, KEPT = 1250, 500
 BATCH, RATE = 64, 3e-3
 EPOCHS = {"omniglot": 15, "cifar": 3}
 
@@ -49,7 +49,7 @@ def omniglot(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cifar(folder: Path, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the same of CIFAR-10, a thousand images of each class and part.
+    """Return the same of CIFAR-10, so many images of each class and part.
 
     Parameters
     ----------

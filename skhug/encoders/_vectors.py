@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,8 @@ class Vectors(Encoder):
     >>> bool(model.score(normalize(X[1200:]), y[1200:]) > 0.85)
     True
     """
+
+    _before: ClassVar[dict[str, Any]] = {"novelty": float("inf")}
 
     @explained
     def __init__(

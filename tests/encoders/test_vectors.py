@@ -490,3 +490,19 @@ def test_checks_of_scikit_learn_pass_but_for_what_is_refused(estimator):
     assert set(failed) <= REFUSED | SKIPPED, {n: repr(r["exception"]) for n, r in failed.items()}
     refused = [r for name, r in failed.items() if name in REFUSED]
     assert all("encoder='mlp'" in str(r["exception"]) for r in refused)
+
+
+def test_an_infinite_novelty_is_kept_in_files(tmp_path):
+    X, y = vectors()
+    model = HUGEmbedder(Vectors(novelty=np.inf), random_state=0).fit(X, y)
+    model.save(tmp_path / "m.skhug")
+    again = load(tmp_path / "m.skhug")
+    assert again.encoder.novelty == again.module_.spec.novelty == np.inf
+    assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_validation_rows_without_early_stopping_need_no_epoch():
+    X, y = vectors(n_classes=12)
+    seen = y < 8
+    model = HUGEmbedder(random_state=0).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
+    assert model.history_ == []
