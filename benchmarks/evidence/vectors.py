@@ -5,8 +5,8 @@ docstrings of 17 Python packages, labelled by package: on 11 of them settings we
 search learn eight of those and search the six others. Drawings of Omniglot and photographs of
 CIFAR-10 by small networks trained by cross-entropy (128 values, ``backbones.py``) on 80 of 242
 characters and on four of ten classes: of the others heads learn half, 81 and three, and search the
-rest. Draws 0 to 4, of the classes and of the networks, are measured; settings were chosen on three
-or four others, of the same images.
+rest. Draws 0 to 4, of the classes and of the networks, are measured; settings were chosen on other
+draws from 100 on, four and three, of networks trained for longer on the same images.
 
 Classification: so many rows of each class, tested on others of the classes, beside scikit-learn's
 heads. SupCon and NCA train a residual from the closed form of ``HUGEmbedder()``; how far they go is
