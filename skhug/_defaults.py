@@ -74,9 +74,11 @@ OF_VECTORS: dict[str, dict[str, Any]] = {
         "alpha": 0.2,
         "learning_rate": 1e-4,
         "weight_decay": 0.0,
-        "max_epochs": 6,
+        "max_epochs": 0,
     },
 }
+# Passes of search where there is something beyond the closed form to train towards or to stop by.
+EPOCHS_OF_SEARCH = 6
 # The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
 # than so many: more classes get fewer components than the simplex needs, but at least these.
 PROXY_NUMBERS = 2**22
@@ -376,9 +378,13 @@ def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
     if not isinstance(encoder, Vectors):
         return estimator
     signature = inspect.signature(type(estimator)).parameters
+    values = dict(OF_VECTORS[encoder.head])
+    given_proxies = not isinstance(estimator.proxies, str | Learned | Optimal)
+    if encoder.head == "search" and (given_proxies or estimator.early_stopping):
+        values["max_epochs"] = EPOCHS_OF_SEARCH
     left = {
         name: value
-        for name, value in OF_VECTORS[encoder.head].items()
+        for name, value in values.items()
         if _is(getattr(estimator, name), signature[name].default)
     }
     estimator = copy.copy(estimator)

@@ -112,7 +112,8 @@ default="optimal"
     max_epochs : int or "auto", default="auto"
         Passes over the data, at least 1. ``"auto"`` is about 2,000 steps, between 20 and 200
         passes; of several members at most so many steps, and between 10 and 300 passes. Of these
-        the weights of the pass are kept that was best for the rows that members leave out.
+        the weights of the pass are kept that was best for the rows that members leave out. Of
+        :class:`~skhug.encoders.Vectors` none, unless there is something to stop or to train by.
     early_stopping : bool, default=False
         Whether to stop when the validation score no longer rises, and to keep the weights of the
         best epoch. The rows to validate on are ``X_val``, else a stratified part of ``X``.
@@ -189,9 +190,9 @@ default="optimal"
         of these rows to their own proxies, in the ball. Cycles have it where the learning rate does
         not rise.
     n_iter_ : int
-        Epochs trained.
+        Epochs trained; 0 of the closed form on vectors.
     loss_ : float
-        Mean loss of the last epoch.
+        Mean loss of the last epoch, NaN without one.
     categories_ : list or None
         Of a data frame with text or categories: for each column its levels, sorted, as an array of
         objects, or None where it holds numbers. None where all columns do.

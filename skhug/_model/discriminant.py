@@ -1,4 +1,4 @@
-"""Linear discriminants with a shrunk covariance, chosen by rows left out, and shrunk whitening."""
+"""Linear discriminants with a shrunk covariance, chosen by rows left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve, eigh, eigvalsh
+from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor
@@ -21,7 +21,7 @@ __all__ = [
     "fit_sharpness",
     "logistic_log_probabilities",
     "typical",
-    "whitening",
+    "within_classes",
 ]
 
 # What is tried where no shrinkage is given, strongest first.
@@ -81,7 +81,7 @@ def discriminant(
         that a mean of few rows has by chance, ``tr(S_l^-1 S) / n_c``. Without it a class of fewer
         rows than others would be taken for farther away.
     """
-    means, within = moments.means - moments.centre, _within(moments)
+    means, within = moments.means - moments.centre, within_classes(moments)
     factor = cho_factor(shrunk(within, shrinkage), lower=True)
     weights = cho_solve(factor, means.T).T
     spectrum = eigvalsh(within) if spectrum is None else spectrum
@@ -90,7 +90,7 @@ def discriminant(
     return weights, -0.5 * (np.einsum("cd,cd->c", weights, means) - chance)
 
 
-def _within(moments: ClassMoments) -> np.ndarray:
+def within_classes(moments: ClassMoments) -> np.ndarray:
     """Return the covariance within classes; without any, that of directions that are all alike.
 
     It is about means of the same rows, which makes it too small, by much where these are few.
@@ -126,7 +126,7 @@ def choose(
         To choose from.
     """
     everything = moments.without()
-    log_shares, spectrum = np.log(everything.shares), eigvalsh(_within(everything))
+    log_shares, spectrum = np.log(everything.shares), eigvalsh(within_classes(everything))
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     others = [moments.without(folds[part[0]]) for part in parts]
     best, least = typical(X.shape[1]), np.inf
@@ -173,35 +173,6 @@ def fit_sharpness(
         loss, bounds=(centre - _WAY, centre + _WAY), method="bounded", options={"xatol": 1e-3}
     )
     return float(np.exp(found.x)), float(found.fun)
-
-
-def whitening(
-    moments: ClassMoments, shrinkage: float, power: float, n_components: int
-) -> np.ndarray:
-    """Return what evens out the variance within classes, ``S_l^-p``.
-
-    Parameters
-    ----------
-    moments : ClassMoments
-        Of the training rows.
-    shrinkage, power : float
-        l and p.
-    n_components : int
-        Where less than the features: the directions in which whitened rows vary most.
-
-    Returns
-    -------
-    matrix : ndarray of shape (n_features, n_components)
-        Of mean squared singular value 1 before directions are left out.
-    """
-    values, vectors = eigh(shrunk(_within(moments), shrinkage))
-    scale = np.maximum(values, 1e-12 * values[-1]) ** -power
-    scale /= np.sqrt(np.mean(scale**2))
-    matrix = (vectors * scale) @ vectors.T
-    if n_components == len(matrix):
-        return matrix
-    leading = eigh(matrix @ moments.total @ matrix)[1][:, ::-1][:, :n_components]
-    return matrix @ leading
 
 
 def logistic_log_probabilities(points: Tensor, proxies: Tensor, sharpness: float) -> Tensor:

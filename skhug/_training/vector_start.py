@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from skhug._data.class_moments import FoldMoments
@@ -19,9 +20,10 @@ from skhug._model.discriminant import (
     choose,
     discriminant,
     typical,
-    whitening,
 )
+from skhug._model.held_out_classes import RECIPES, USUAL, choose_recipe, deal_classes
 from skhug._model.sphere_encoder import SphereEncoder
+from skhug._model.whitening import Recipe, Whitening
 from skhug._parameters import SHORTHANDS
 
 __all__ = ["VectorStart"]
@@ -30,8 +32,6 @@ __all__ = ["VectorStart"]
 _FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 10, 5, 50
 # Numbers in the sums of all classes and folds: 256 MiB.
 _NUMBERS = 1 << 25
-# Of search where nothing is given.
-_SHRINKAGE = 0.1
 
 
 class VectorStart:
@@ -61,47 +61,65 @@ class VectorStart:
             )
         self.settings, self.spec = settings, spec
         self.rows = rows._replace(weight=settings.counts(rows))
-        self.folds = self._deal(n_classes) if self._chooses else np.zeros(len(rows.y), np.int64)
+        self.folds = self._deal(n_classes)
         # An integer weight is as many rows, whatever it was divided by.
         count = rows.weight / rows.weight.min()
         self.moments = FoldMoments.of(
             rows.X, rows.y, self.rows.weight, n_classes, self.folds, count
         )
 
-    @property
-    def _chooses(self) -> bool:
-        """Whether rows are left out: even a given shrinkage has its sharpness."""
-        return self.spec.head == "discriminant"
-
     def _deal(self, n_classes: int) -> np.ndarray:
         """Return the fold of each row from 1; 0 is of rows that are never left out."""
-        rows = self.rows
-        most = _FOLDS if len(rows.y) >= _FEW_ROWS else _FOLDS_OF_FEW
-        width = rows.X.shape[1]
-        most = min(most, _NUMBERS // (width * (width + n_classes)))
-        folds = assign_folds(rows, most, lambda X: X) if most > 1 else None
-        return np.zeros(len(rows.y), np.int64) if folds is None else folds - NO_FOLD
+        rows, width = self.rows, self.rows.X.shape[1]
+        fit_memory = _NUMBERS // (width * (width + n_classes))
+        folds = None
+        if self.spec.head == "search":
+            by_class = deal_classes(np.bincount(rows.y, minlength=n_classes))
+            if by_class is not None and by_class.max() <= fit_memory:
+                folds = by_class[rows.y]
+        else:
+            most = min(_FOLDS if len(rows.y) >= _FEW_ROWS else _FOLDS_OF_FEW, fit_memory)
+            by_row = assign_folds(rows, most, lambda X: X) if most > 1 else None
+            folds = None if by_row is None else by_row - NO_FOLD
+        return np.zeros(len(rows.y), np.int64) if folds is None else folds
+
+    def recipe(self) -> Recipe:
+        """Return the closed form for search: what is given stands, the rest is chosen."""
+        given = {
+            name: float(value)
+            for name in Recipe._fields
+            if (value := getattr(self.spec, name)) is not None
+        }
+        usual = USUAL._replace(**given)
+        if not self.folds.any():
+            return usual
+        others = list(dict.fromkeys(recipe._replace(**given) for recipe in RECIPES))
+        by_class = np.zeros(self.moments.weight.shape[1], np.int64)
+        by_class[self.rows.y] = self.folds
+        return choose_recipe(self.moments, self.rows, by_class, usual, others)
 
     def encoder(self) -> SphereEncoder:
         """Return the module: rows centred and, for search, whitened; the body is at zero."""
         settings, width = self.settings, self.settings.n_components
         shape = self.rows.X.shape[1:]
-        moments, matrix = self.moments.without(), None
+        moments, matrix, spec = self.moments.without(), None, self.spec
+        centre = moments.centre
         device, dtype = settings.device, settings.dtype
-        if self.spec.head == "search":
+        if spec.head == "search":
             if width > shape[0]:
                 raise ValueError(
                     f"n_components={width}, and the vectors have {shape[0]} values: pass at most "
                     "so many, or None for all of them."
                 )
-            shrinkage = _SHRINKAGE if self.spec.shrinkage is None else float(self.spec.shrinkage)
-            matrix = whitening(moments, shrinkage, float(self.spec.power), width)
-            matrix = to_tensor(matrix, device, dtype)
+            recipe = self.recipe()
+            matrix = to_tensor(Whitening(moments).matrix(recipe, width), device, dtype)
+            centre = moments.centre if recipe.power > 0 else np.zeros(shape)
+            spec = clone(spec).set_params(**recipe._asdict())
         exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        prepare = Whiten(to_tensor(moments.centre, device, exact), dtype, matrix)
+        prepare = Whiten(to_tensor(centre, device, exact), dtype, matrix)
         prepare.per_batch = self.rows.X.dtype == np.uint8
-        body = self.spec.build(prepare.output_shape(shape), width).to(device=device, dtype=dtype)
-        rebuilt = self.spec if type(self.spec) in SHORTHANDS["encoder"].values() else None
+        body = spec.build(prepare.output_shape(shape), width).to(device=device, dtype=dtype)
+        rebuilt = spec if type(spec) in SHORTHANDS["encoder"].values() else None
         return SphereEncoder(prepare, body, shape, width, rebuilt)
 
     def aim(self, encoder: SphereEncoder, proxies: Tensor) -> None:

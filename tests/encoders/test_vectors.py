@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import eigh
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -17,7 +18,13 @@ from sklearn.utils import estimator_checks as checks
 from skhug import MLP, HUGClassifier, HUGEmbedder, Vectors, load
 from skhug._data.class_moments import FoldMoments
 from skhug._data.vector_rows import are_vectors
-from skhug._model.discriminant import whitening
+from skhug._model.held_out_classes import (
+    RECIPES,
+    USUAL,
+    class_average_precisions,
+    deal_classes,
+)
+from skhug._model.whitening import Recipe, Whitening
 from skhug.metrics import mean_average_precision_at_r
 
 # Refused: neither goes on from a former fit, and rows have no gaps.
@@ -82,25 +89,66 @@ def test_one_row_a_class_has_no_covariance():
     assert not moments.within.any()
 
 
+def moments_of(X, y):
+    return FoldMoments.of(X, y, np.ones(len(y)), y.max() + 1, np.zeros(len(y), int)).without()
+
+
 @pytest.mark.parametrize(("shrinkage", "power"), [(0.1, 0.25), (0.5, 0.5), (1.0, 0.25)])
 def test_whitening_is_a_power_of_the_shrunk_covariance(shrinkage, power):
     X, y = vectors(dtype="f8", width=8)
-    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
     _, within = naive_moments(X, y, np.ones(len(y)), 6)
     shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / 8 * np.eye(8)
-    matrix = whitening(moments, shrinkage, power, 8)
+    matrix = Whitening(moments_of(X, y)).matrix(Recipe(shrinkage, power, np.inf), 8)
     product = np.linalg.matrix_power(matrix, round(1 / power)) @ shrunk
     assert_allclose(product, product[0, 0] * np.eye(8), atol=1e-9 * product[0, 0])
     assert np.mean(np.linalg.svd(matrix)[1] ** 2) == pytest.approx(1)
 
 
+def test_directions_weigh_by_the_likelihood_of_a_pair():
+    X, y = vectors(dtype="f8", width=8, n_classes=12)
+    moments, recipe = moments_of(X, y), Recipe(1e-12, 0.5, 0.2)
+    found = Whitening(moments).matrix(recipe, 8)
+    # Naively: axes in which the covariance within is 1, and that between is diagonal.
+    _, within = naive_moments(X, y, np.ones(len(y)), 12)
+    within *= len(y) / (len(y) - 12)
+    between, axes = eigh(np.cov(moments.means.T), within)
+    weight = (between + 0.2) / (1 + 2 * (between + 0.2))
+    expected = (axes * weight) @ axes.T
+    product = found @ found.T
+    assert_allclose(product / np.trace(product), expected / np.trace(expected), atol=1e-8)
+
+
+@pytest.mark.parametrize("recipe", [USUAL, Recipe(0.3, 0.5, 0.1), Recipe(0.1, 0.5, np.inf)])
+def test_rows_that_recipes_are_compared_by_lie_as_the_module_puts_them(recipe):
+    X, y = vectors(dtype="f8")
+    whitening = Whitening(moments_of(X, y))
+    rows = whitening.rows(whitening.turned(X), recipe)
+    module = normalize((X - X.mean(0)) @ whitening.matrix(recipe, X.shape[1]))
+    assert_allclose(rows @ rows.T, module @ module.T, atol=1e-9)
+
+
 def test_fewer_components_are_the_directions_in_which_whitened_rows_vary_most():
     X, y = vectors(dtype="f8", width=8)
-    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
-    white = (X - X.mean(0)) @ whitening(moments, 0.1, 0.25, 8)
-    few = (X - X.mean(0)) @ whitening(moments, 0.1, 0.25, 3)
+    whitening = Whitening(moments_of(X, y))
+    white, few = ((X - X.mean(0)) @ whitening.matrix(USUAL, width) for width in (8, 3))
     variances = np.linalg.svd(white)[1][:3] ** 2
     assert_allclose(np.linalg.eigvalsh(few.T @ few)[::-1], variances)
+
+
+def test_average_precision_of_each_class_is_the_metric_of_its_queries():
+    X, y = vectors(n_classes=5, noise=3.0)
+    X, y = X[:70], y[:70]
+    found = class_average_precisions(X, y)
+    for c in range(5):
+        expected = mean_average_precision_at_r(X, y, sample_weight=y == c)
+        assert found[c] == pytest.approx(expected, abs=1e-6)
+
+
+def test_classes_of_one_row_are_never_held_out():
+    folds = deal_classes(np.array([2, 1, 5, 2, 0, 3, 2, 9, 2]))
+    assert_array_equal(folds[[1, 4]], 0)
+    assert_array_equal(np.bincount(folds)[1:], [3, 2, 2])
+    assert deal_classes(np.array([2, 2, 2, 2, 2, 1])) is None
 
 
 # --- the discriminant -----------------------------------------------------------------------
@@ -205,17 +253,78 @@ def test_a_fit_of_another_kind_leaves_no_number_of_the_former(fitted):
 # --- search ---------------------------------------------------------------------------------
 
 
-def test_search_starts_from_whitened_rows_and_trains_a_residual():
-    X, y = vectors()
+def test_search_is_a_closed_form_and_says_which():
+    X, y = vectors(n_classes=4)
     model = HUGEmbedder(random_state=0).fit(X, y)
-    assert model.n_iter_ == 6
-    assert model.proxies_.shape == (6, X.shape[1])
-    still = HUGEmbedder(Vectors(strength=0.0), random_state=0).fit(X, y)
-    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
-    white = normalize((X - moments.centre) @ whitening(moments, 0.1, 0.25, X.shape[1]))
-    assert_allclose(still.transform(X), white, atol=1e-5)
-    moved = np.abs(model.transform(X) - white).max()
-    assert 1e-4 < moved < 0.3
+    assert (model.n_iter_, model.history_) == (0, [])
+    spec = model.module_.spec
+    assert Recipe(spec.shrinkage, spec.power, spec.novelty) == USUAL
+    assert "novelty=0.3" in repr(spec)
+    white = normalize((X - X.mean(0)) @ Whitening(moments_of(X, y)).matrix(USUAL, X.shape[1]))
+    assert_allclose(model.transform(X), white, atol=1e-5)
+    assert model.get_params()["encoder"] == "auto"
+
+
+def test_training_adds_a_residual_where_it_is_asked_for():
+    X, y = vectors()
+    start = HUGEmbedder(random_state=0).fit(X, y)
+    trained = HUGEmbedder(max_epochs=6, random_state=0).fit(X, y)
+    assert trained.n_iter_ == 6
+    assert 1e-4 < np.abs(trained.transform(X) - start.transform(X)).max() < 0.3
+
+
+def within_classes_only(seed, n_classes=40, width=32):
+    """Rows whose classes differ in few directions, and vary by far more in others."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(n_classes), 12))
+    scale = np.r_[np.full(8, 1.0), np.full(width - 8, 0.2)]
+    noise = np.r_[np.full(8, 0.3), np.full(width - 8, 1.5)]
+    X = (scale * rng.standard_normal((n_classes, width)))[y]
+    return normalize(X + noise * rng.standard_normal(X.shape)).astype("f4"), y
+
+
+def test_classes_held_out_choose_a_stronger_whitening_where_it_finds_more():
+    X, y = within_classes_only(0)
+    seen = y < 25
+    model = HUGEmbedder(random_state=0).fit(X[seen], y[seen])
+    spec = model.module_.spec
+    assert spec.power == 0.5
+    assert spec.shrinkage < 0.5
+    usual = HUGEmbedder(Vectors(**USUAL._asdict()), random_state=0).fit(X[seen], y[seen])
+    scores = [m.score(X[~seen], y[~seen]) for m in (model, usual)]
+    assert scores[0] > scores[1] + 0.05
+
+
+def test_a_power_of_zero_leaves_rows_as_they_are():
+    X, y = vectors()
+    model = HUGEmbedder(Vectors(power=0.0), random_state=0).fit(X, y)
+    assert_allclose(model.transform(X), X, atol=1e-6)
+
+
+def test_few_classes_do_not_overrule_what_is_usual():
+    # Noise alone: of any number of recipes one is best by chance.
+    chosen = []
+    for seed in range(5):
+        X, y = vectors(n_classes=8, noise=8.0, seed=seed)
+        spec = HUGEmbedder(random_state=0).fit(X, y).module_.spec
+        chosen.append(Recipe(spec.shrinkage, spec.power, spec.novelty) == USUAL)
+    assert sum(chosen) >= 3
+
+
+def test_what_is_given_is_not_chosen():
+    X, y = within_classes_only(0)
+    spec = HUGEmbedder(Vectors(power=0.25, novelty=1.0)).fit(X, y).module_.spec
+    assert (spec.power, spec.novelty) == (0.25, 1.0)
+    assert {r.power for r in RECIPES} == {0.0, 0.25, 0.5}
+
+
+def test_the_choice_is_the_same_for_any_random_state_and_order():
+    X, y = within_classes_only(1)
+    specs = [
+        repr(HUGEmbedder(random_state=seed).fit(X[order], y[order]).module_.spec)
+        for seed, order in ((0, slice(None)), (1, slice(None, None, -1)))
+    ]
+    assert specs[0] == specs[1]
 
 
 def test_search_of_unseen_classes_is_no_worse_than_of_raw_vectors():
@@ -235,6 +344,7 @@ def test_early_stopping_may_keep_the_start():
     model = HUGEmbedder(
         learning_rate=0.3, early_stopping=True, n_iter_no_change=2, random_state=0
     ).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
+    assert len(model.history_) > 0
     assert not torch.any(model.module_.body.weight)
 
 
@@ -325,6 +435,7 @@ def test_what_cannot_be_is_refused_with_what_to_do():
         ({"head": "serch"}, "Did you mean search?"),
         ({"shrinkage": 0.0}, r"\(0, 1\]"),
         ({"power": 2}, r"\[0, 1\]"),
+        ({"novelty": 0.0}, "above 0"),
         ({"strength": -1.0}, "0 or more"),
     ],
 )
@@ -379,3 +490,19 @@ def test_checks_of_scikit_learn_pass_but_for_what_is_refused(estimator):
     assert set(failed) <= REFUSED | SKIPPED, {n: repr(r["exception"]) for n, r in failed.items()}
     refused = [r for name, r in failed.items() if name in REFUSED]
     assert all("encoder='mlp'" in str(r["exception"]) for r in refused)
+
+
+def test_an_infinite_novelty_is_kept_in_files(tmp_path):
+    X, y = vectors()
+    model = HUGEmbedder(Vectors(novelty=np.inf), random_state=0).fit(X, y)
+    model.save(tmp_path / "m.skhug")
+    again = load(tmp_path / "m.skhug")
+    assert again.encoder.novelty == again.module_.spec.novelty == np.inf
+    assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_validation_rows_without_early_stopping_need_no_epoch():
+    X, y = vectors(n_classes=12)
+    seen = y < 8
+    model = HUGEmbedder(random_state=0).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
+    assert model.history_ == []
