@@ -121,9 +121,7 @@ class VectorStart:
         if self.spec.head == "search":
             return
         moments, chosen = self.moments.without(), self._chosen()
-        weights, bias = discriminant(moments, chosen.shrinkage)
-        weights, bias = chosen.sharpness * weights, chosen.sharpness * bias
-        bias = bias + np.log(moments.shares)
+        weights, bias = discriminant(moments, chosen)
         points = to_numpy(proxies).astype(np.float64)
         inverse = np.linalg.pinv(points - points.mean(0))
         weights, bias = inverse @ (weights - weights.mean(0)), inverse @ (bias - bias.mean())
@@ -142,7 +140,7 @@ class VectorStart:
         left_out = np.flatnonzero(self.folds)
         if not len(left_out):
             return guess
-        drawn = left_out[calibration_rows(len(left_out), self.moments.weight.shape[1])]
+        drawn = left_out[calibration_rows(len(left_out), len(self.moments.total.weight))]
         some, folds = self.rows.take(drawn), self.folds[drawn]
         shrinkages = SHRINKAGES if given is None else (guess.shrinkage,)
         X = np.asarray(some.X[:], np.float64)

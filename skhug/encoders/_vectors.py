@@ -41,8 +41,8 @@ class Vectors(Encoder):
         By default the discriminant in a :class:`~skhug.HUGClassifier`, and search in a
         :class:`~skhug.HUGEmbedder`.
     shrinkage : float, optional
-        l in (0, 1]. By default 0.1 for search; for the discriminant that of 1, 0.9, 0.7, 0.5, 0.3,
-        0.1 and 0.02 which has the least log-loss on rows left out, and 1 where rows are
+        l in (0, 1]. By default 0.1 for search; for the discriminant that of 0.95, 0.9, 0.7, 0.5,
+        0.3, 0.1 and 0.02 which has the least log-loss on rows left out, and 1 where rows are
         too few to leave any out: fewer than 25, or one of each class.
     power : float, default=0.25
         p of search, in [0, 1]; 0.5 makes the covariance within classes a sphere.

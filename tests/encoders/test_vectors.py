@@ -17,7 +17,7 @@ from sklearn.utils import estimator_checks as checks
 from skhug import MLP, HUGClassifier, HUGEmbedder, Vectors, load
 from skhug._data.class_moments import FoldMoments
 from skhug._data.vector_rows import are_vectors
-from skhug._model.discriminant import whitening
+from skhug._model.discriminant import FORMS, Discriminant, choose, discriminant, whitening
 from skhug.metrics import mean_average_precision_at_r
 
 # Refused: neither goes on from a former fit, and rows have no gaps.
@@ -108,7 +108,8 @@ def test_fewer_components_are_the_directions_in_which_whitened_rows_vary_most():
 
 @pytest.mark.parametrize("shrinkage", [1.0, 0.5, 0.02])
 @pytest.mark.parametrize("load_set", [vectors, lambda: load_digits(return_X_y=True)])
-def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrinkage):
+def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrinkage, monkeypatch):
+    monkeypatch.delitem(FORMS, "even")
     X, y = load_set()
     X = np.asarray(X, "f8")
     # Its shares count in full, ours against scores as sharp as rows left out say: alike they agree.
@@ -122,6 +123,39 @@ def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrin
     model.fit(X[rows], y[rows])
     peer.fit(X[rows], y[rows])
     assert np.mean(model.predict(X) == peer.predict(X)) > 0.999
+
+
+def test_even_scores_are_those_of_a_loop():
+    X, y = vectors(n_classes=4, rows_a_class=9, width=7, dtype="f8")
+    X, y = X[y.argsort()][3:], np.sort(y)[3:]  # classes of 6 and of 9 rows
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 4, np.zeros(len(y), int)).without()
+    weights, bias = discriminant(moments, Discriminant(0.5, 3.0, "even"))
+    _, within = naive_moments(X, y, np.ones(len(y)), 4)
+    within *= len(y) / (len(y) - 4)
+    shrunk = 0.5 * within + 0.5 * np.trace(within) / 7 * np.eye(7)
+    inverse = np.linalg.inv(shrunk)
+    means = [X[y == c].mean(0) - X.mean(0) for c in range(4)]
+    mean_square = np.mean([m @ inverse @ m for m in means])
+    for c, m in enumerate(means):
+        square, n = m @ inverse @ m, np.sum(y == c)
+        length = np.sqrt(square / mean_square)
+        assert_allclose(weights[c], 3 * inverse @ m / length)
+        by_chance = np.trace(inverse @ within) / n
+        kept = max(square - by_chance, 0.1 * square)
+        assert_allclose(bias[c], -3 * kept / 4 / length + np.log(n / len(y)))
+
+
+def test_the_form_of_the_scores_is_the_better_one_on_rows_left_out():
+    X, y = vectors(rows_a_class=60, noise=2.0, dtype="f8")
+    lengths = np.linspace(0.1, 1, 6)[:, None]
+    normal = np.random.default_rng(0).standard_normal((len(y), 40)) * 3
+    normal += (lengths * np.random.default_rng(1).standard_normal((6, 40)))[y]
+    chosen = []
+    for rows in (X, normal):
+        folds = np.arange(len(y)) % 5
+        moments = FoldMoments.of(rows, y, np.ones(len(y)), 6, folds)
+        chosen.append(choose(moments, rows, y, np.ones(len(y)), folds).form)
+    assert chosen == ["even", "normal"]
 
 
 def test_probabilities_are_the_softmax_of_scores_and_shares(fitted):
