@@ -25,7 +25,7 @@ from skhug._data.validation import (
     encode_labels,
     input_attributes_kept_on_error,
 )
-from skhug._defaults import resolve
+from skhug._defaults import is_closed_form, resolve
 from skhug._device import resolve_device
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
@@ -33,6 +33,7 @@ from skhug._parameters import (
     CONSTRAINTS,
     SHORTHANDS,
     expand_to_set,
+    takes_gaps,
     warn_of_idle_alpha,
 )
 from skhug._process import draw_seed
@@ -303,7 +304,10 @@ class _BaseHUG(
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
             plan = self._plan(task, earlier, keeper.seeds[-1])
             warn_of_idle_alpha(self.alpha, plan.settings.proxies)
-            fitted, _ = fit(plan, keeper)
+            fitted, state = fit(plan, keeper)
+        kept = None if state.closed_form is None else state.closed_form.folded
+        if kept is not None:
+            fitted["_progress"] = {"vectors": kept.packed()}
         return fitted
 
     def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
@@ -311,17 +315,22 @@ class _BaseHUG(
 
         The learning rate stays constant: a schedule needs to know the end.
         """
-        progress = None if earlier is None else earlier.progress
-        seed = draw_seed(self.random_state) if progress is None else progress["seed"] + 1
-        before = 0 if progress is None else progress["epoch"]
+        progress = (None if earlier is None else earlier.progress) or {}
+        seed = progress["seed"] + 1 if "seed" in progress else draw_seed(self.random_state)
+        before = progress.get("epoch", 0)
         plan = self._plan(task, earlier, seed, whole=False)
+        solved = is_closed_form(plan.settings.encoder)
         settings = plan.settings._replace(
-            max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None, views=None
+            max_epochs=before + (not solved),
+            schedule=SCHEDULES["constant"],
+            patience=None,
+            views=None,
         )
         summary = None
         if earlier is None:
             warn_of_idle_alpha(self.alpha, settings.proxies)
         else:
+            earlier.check_stream()
             summary = running_summary(earlier, settings.encoder, task.rows, seed)
             earlier = earlier._replace(summary=summary)
         plan = plan._replace(settings=settings, earlier=earlier, known_end=False, deal=stream_folds)
@@ -330,7 +339,10 @@ class _BaseHUG(
             summary = summary_of(settings.encoder, fitted["module_"], task.rows, seed)
         if state.epoch > before:  # else it diverged, and so did the optimizer's state
             progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
-        return {**fitted, "_progress": progress}
+        if state.closed_form is not None:
+            seen = state.closed_form.seen.packed()
+            progress = {**progress, "seed": seed, "vectors": seen}
+        return {**fitted, "_progress": progress or None}
 
     def _plan(self, task: Task, earlier: Earlier | None, seed: int, *, whole: bool = True) -> Plan:
         """Return the plan of a fit; ``whole`` is false of rows that more may follow."""
@@ -559,7 +571,7 @@ class _BaseHUG(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = takes_gaps(self.encoder)
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -47,7 +47,7 @@ from skhug.sampling import BalancedOrder
 if TYPE_CHECKING:
     from skhug.metrics._class_statistics import Classwise
 
-__all__ = ["Settings", "resolve"]
+__all__ = ["Settings", "is_closed_form", "resolve"]
 
 # Steps of training that small data gets, whatever its number of epochs.
 STEPS = 2000
@@ -179,7 +179,7 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = _encoder(e, rows, whole)
+    encoder = _encoder(e, rows, whole, fitted)
     e = _with_defaults_of(encoder, e)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
@@ -337,29 +337,28 @@ def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
     return encoder
 
 
-def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
+def _encoder(estimator: Any, rows: Rows, whole: bool, fitted: SphereEncoder | None) -> Any:
     """Return the encoder of an estimator; what it leaves to the estimator is settled.
+
+    Rows of which more may follow are too few to be taken for vectors by their looks.
 
     Raises
     ------
     ValueError
-        If it needs all rows and these are some.
+        If it does not suit the rows, or the fitted model that training goes on from.
     """
-    whole = whole and not estimator.warm_start
     sparse = isinstance(rows.X, CompressedRows)
     flat = len(rows.sample_shape) == 1 and rows.expand is None and not sparse
+    looks = whole and flat and fitted is None
     encoder = expand_encoder(
-        estimator.encoder, rows.sample_shape, lambda: whole and flat and are_vectors(rows.X)
+        estimator.encoder, rows.sample_shape, lambda: looks and are_vectors(rows.X)
     )
     if sparse:
         encoder = _for_sparse(encoder, estimator, rows.X.shape[1])
+    if fitted is not None:
+        encoder = _as_fitted(encoder, fitted.spec)
     if isinstance(encoder, Vectors):
         encoder.check(rows.sample_shape)
-    if isinstance(encoder, Vectors) and not whole:
-        raise ValueError(
-            "encoder=Vectors() starts from a closed form of all rows, and neither partial_fit nor "
-            "warm_start can go on from it: call fit with warm_start=False, or pass encoder='mlp'."
-        )
     settled = {"members": estimator._members, "head": estimator._head}
     silent = {
         name: value
@@ -369,6 +368,19 @@ def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
         and getattr(encoder, name, value) is None
     }
     return clone(encoder).set_params(**silent) if silent else encoder
+
+
+def _as_fitted(encoder: Any, fitted: Any) -> Any:
+    """Return the encoder that a fitted one goes on as: a head on vectors stays one, of its kind."""
+    if isinstance(fitted, Vectors):
+        same = isinstance(encoder, Vectors) and encoder.head in (None, fitted.head)
+        return encoder if same else fitted
+    if isinstance(encoder, Vectors):
+        raise ValueError(
+            "encoder=Vectors(), and the fitted model is a network: it goes on as one. Fit a new "
+            "model, with warm_start=False, or set encoder back."
+        )
+    return encoder
 
 
 def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
@@ -384,6 +396,11 @@ def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
     estimator = copy.copy(estimator)
     vars(estimator).update(left)
     return estimator
+
+
+def is_closed_form(encoder: Any) -> bool:
+    """Whether all that an encoder learns of rows is solved for: there is no epoch to train."""
+    return isinstance(encoder, Vectors) and encoder.head == "discriminant"
 
 
 def _is(value: Any, default: Any) -> bool:

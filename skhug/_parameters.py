@@ -58,6 +58,11 @@ def expand_encoder(value: Any, row_shape: tuple[int, ...], vectors: Callable[[],
     return expand("encoder", value)
 
 
+def takes_gaps(value: Any) -> bool:
+    """Whether an encoder takes rows with gaps, as far as its name says."""
+    return not (value == "vectors" if isinstance(value, str) else isinstance(value, Vectors))
+
+
 def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
     """Return the object that a parameter's string stands for, for setting nested parameters.
 
