@@ -234,7 +234,7 @@ def fit_sharpness(
 
     centre = np.log(guess)
     found = minimize_scalar(
-        loss, bounds=(centre - _WAY, centre + _WAY), method="bounded", options={"xatol": 1e-3}
+        loss, bounds=(centre - _WAY, centre + _WAY), method="bounded", options={"xatol": 1e-2}
     )
     return float(np.exp(found.x)), float(found.fun)
 

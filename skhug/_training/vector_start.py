@@ -30,7 +30,7 @@ __all__ = ["VectorStart"]
 # Folds of the rows, and of fewer than so many rows.
 _FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 10, 5, 50
 # Rows that are left out in turn, at most: so many, of so many numbers, with so many scores.
-_ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 23
+_ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 21
 # Numbers in the sums of all folds: 256 MiB.
 _NUMBERS = 1 << 25
 # Of search where nothing is given.
