@@ -218,7 +218,8 @@ class _BaseHUG(
             task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
             earlier = self._earlier() if self.warm_start else None
             fitted = self._fit_task(task, earlier)
-        self.__dict__.pop("_progress", None)  # of an earlier partial_fit
+        for name in ("_progress", "_kept_rows"):  # of an earlier partial_fit
+            self.__dict__.pop(name, None)
         self._take(fitted)
         return self
 
@@ -285,7 +286,8 @@ class _BaseHUG(
         if not hasattr(self, "module_"):
             return None
         progress = getattr(self, "_progress", None)
-        return Earlier(self.module_, self.proxies_, self.classes_, progress)
+        kept = getattr(self, "_kept_rows", None)
+        return Earlier(self.module_, self.proxies_, self.classes_, progress, kept=kept)
 
     def _fit_task(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
         """Train as the parameters say; return the fitted attributes."""
@@ -305,9 +307,8 @@ class _BaseHUG(
             plan = self._plan(task, earlier, keeper.seeds[-1])
             warn_of_idle_alpha(self.alpha, plan.settings.proxies)
             fitted, state = fit(plan, keeper)
-        kept = None if state.closed_form is None else state.closed_form.folded
-        if kept is not None:
-            fitted["_progress"] = {"vectors": kept.packed()}
+        if state.closed_form is not None:
+            fitted["_progress"] = {"vectors": state.closed_form.seen.packed()}
         return fitted
 
     def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
@@ -340,8 +341,9 @@ class _BaseHUG(
         if state.epoch > before:  # else it diverged, and so did the optimizer's state
             progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
         if state.closed_form is not None:
-            seen = state.closed_form.seen.packed()
-            progress = {**progress, "seed": seed, "vectors": seen}
+            seen = state.closed_form.seen
+            progress = {**progress, "seed": seed, "vectors": seen.packed()}
+            fitted["_kept_rows"] = seen.kept
         return {**fitted, "_progress": progress or None}
 
     def _plan(self, task: Task, earlier: Earlier | None, seed: int, *, whole: bool = True) -> Plan:
@@ -549,6 +551,7 @@ class _BaseHUG(
         from skhug._saving.modules import pack_module, pack_tensors
 
         state = dict(super().__getstate__())
+        state.pop("_kept_rows", None)  # pickles hold no rows
         if "module_" in state:
             state["module_"] = pack_module(state["module_"])
             state["_progress"] = pack_tensors(state.get("_progress"))

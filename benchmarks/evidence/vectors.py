@@ -32,7 +32,7 @@ from sklearn.metrics import log_loss
 from sklearn.neighbors import NearestCentroid
 from threadpoolctl import threadpool_limits
 
-from evidence.harness import Lab, Table, publish
+from evidence.harness import Lab, Table, publish, published
 from skhug import HUGClassifier, HUGEmbedder, Vectors
 from skhug.metrics import mean_average_precision_at_r, recall_at_k
 
@@ -114,13 +114,28 @@ def ask(lab: Lab) -> None:
     if lab.folder is None or not (lab.folder / FILE).is_file():
         raise SystemExit(f"vectors: pass --data DIR, with DIR/{FILE}.")
     draws = 2 if lab.quick else DRAWS
+    before = published(lab, "vectors") if lab.contenders else {}
     tables, results = [], {}
     for group in SEEN:
-        heads = {n: _heads(lab, group, n, draws) for n in CLASSIFIERS}
-        search = {n: _searches(lab, group, n, draws) for n in EMBEDDERS}
+        kept = before.get(group, {"heads": {}, "search": {}})
+        heads, search = (
+            {
+                n: kept[part][n] if _is_kept(lab, kept[part], n) else measured(lab, group, n, draws)
+                for n in names
+            }
+            for part, names, measured in (
+                ("heads", CLASSIFIERS, _heads),
+                ("search", EMBEDDERS, _searches),
+            )
+        )
         results[group] = {"heads": heads, "search": search}
         tables += [_table_of_heads(group, heads), _table_of_search(group, search)]
     publish(lab, "vectors", tables, results)
+
+
+def _is_kept(lab: Lab, kept: dict[str, Any], name: str) -> bool:
+    """Whether figures of the run before stand for a contender."""
+    return bool(lab.contenders) and name not in lab.contenders and name in kept
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

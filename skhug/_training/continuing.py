@@ -18,7 +18,7 @@ from skhug._data.sparse_prepare import ScaleSummary, SparseScale
 from skhug._data.sparse_rows import dense_blocks
 from skhug._device import to_numpy, to_tensor
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._training.seen_vectors import SeenVectors
+from skhug._training.seen_vectors import KeptRows, SeenVectors
 from skhug.encoders import Encoder, Vectors
 
 __all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
@@ -32,6 +32,7 @@ class Earlier(NamedTuple):
     """What a fit goes on from: a fitted model and, after partial_fit, the run's progress.
 
     Inputs are standardised by ``summary`` from now on, or by the rows of the fit without one.
+    ``kept`` are rows of earlier calls that a head on vectors chooses by.
     """
 
     module: SphereEncoder
@@ -39,12 +40,13 @@ class Earlier(NamedTuple):
     classes: np.ndarray
     progress: dict[str, Any] | None = None
     summary: Summary | None = None
+    kept: KeptRows | None = None
 
     @property
     def seen(self) -> SeenVectors | None:
         """What is kept of vectors that came before."""
         saved = (self.progress or {}).get("vectors")
-        return None if saved is None else SeenVectors.unpacked(saved)
+        return None if saved is None else SeenVectors.unpacked(saved, self.kept)
 
     def check_stream(self) -> None:
         """Refuse to add rows to a closed form whose sums are not known.

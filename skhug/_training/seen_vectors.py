@@ -1,4 +1,7 @@
-"""What is kept of vectors that came so far: sums of all, and some rows to choose by."""
+"""What is kept of vectors that came so far: sums of all, and some rows to choose by.
+
+Sums are written to files and pickles, rows are not.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class KeptRows(NamedTuple):
 
 
 class SeenVectors(NamedTuple):
-    """Sums of all rows so far, their number, rows to choose by or None, and what was chosen.
+    """Sums of all rows so far, their number, rows to choose by, and what so many of them chose.
 
     However rows are cut into calls, the same rows one after another are the same up to rounding.
     """
@@ -56,6 +59,7 @@ class SeenVectors(NamedTuple):
     n_rows: int
     kept: KeptRows | None = None
     chosen: Discriminant | None = None
+    chosen_by: int = 0
 
     @classmethod
     def of(
@@ -78,42 +82,45 @@ class SeenVectors(NamedTuple):
         """
         sums = Sums.of(rows.X, rows.y, rows.weight, n_classes, count)
         n_before = 0 if before is None else before.n_rows
-        chosen = None if before is None else before.chosen
         kept = None
-        if most and chosen is None:
+        if most:
             number = n_before + np.arange(len(rows.y))
             kept = KeptRows(rows.X, rows.y, rows.weight, count, number).first(most)
-            if before is not None and before.kept is not None:
-                kept = before.kept.followed_by(kept).first(most)
-        if before is not None:
-            sums = before.sums.plus(sums)
-        return cls(sums, n_before + len(rows.y), kept, chosen)
+        if before is None:
+            return cls(sums, len(rows.y), kept)
+        if most and before.kept is not None:
+            kept = before.kept.followed_by(kept).first(most)
+        sums = before.sums.plus(sums)
+        return before._replace(sums=sums, n_rows=n_before + len(rows.y), kept=kept)
 
-    def folded(self, chosen: Discriminant | None) -> SeenVectors | None:
-        """Return this without rows and with what they chose; None where sums are too many."""
-        most = self.sums.sums.size + self.sums.squares.size
-        return self._replace(kept=None, chosen=chosen) if most <= _MOST_NUMBERS else None
+    def choosing(self, chosen: Discriminant | None) -> SeenVectors:
+        """Return this with what its rows have chosen; as it was without a choice of theirs."""
+        if chosen is None or self.kept is None or len(self.kept.y) < self.chosen_by:
+            return self
+        return self._replace(chosen=chosen, chosen_by=len(self.kept.y))
 
-    def packed(self) -> dict[str, Any]:
-        """Return this as plain objects and CPU tensors."""
-        kept = None if self.kept is None else _tensors(self.kept)
+    def packed(self) -> dict[str, Any] | None:
+        """Return all but the rows as plain objects and CPU tensors; None of sums of too many."""
+        if self.sums.sums.size + self.sums.squares.size > _MOST_NUMBERS:
+            return None
         chosen = None if self.chosen is None else list(self.chosen)
         return {
             "sums": _tensors(self.sums),
             "n_rows": self.n_rows,
-            "kept": kept,
             "chosen": chosen,
+            "chosen_by": self.chosen_by,
         }
 
     @classmethod
-    def unpacked(cls, saved: dict[str, Any]) -> SeenVectors:
-        """Undo :meth:`packed`."""
-        kept, chosen = saved["kept"], saved["chosen"]
+    def unpacked(cls, saved: dict[str, Any], kept: KeptRows | None) -> SeenVectors:
+        """Undo :meth:`packed`, with the rows where they are still known."""
+        chosen = saved["chosen"]
         return cls(
             Sums(**_arrays(saved["sums"])),
             saved["n_rows"],
-            None if kept is None else KeptRows(**_arrays(kept)),
+            kept,
             None if chosen is None else Discriminant(*chosen),
+            saved["chosen_by"],
         )
 
 

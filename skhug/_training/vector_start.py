@@ -81,11 +81,7 @@ class VectorStart:
         known = 0 if before is None else before.sums.weight
         self.new_classes = (known == 0) & (self.seen.sums.weight > 0) & (before is not None)
         self.chosen = self._choice() if chooses else None
-
-    @property
-    def folded(self) -> SeenVectors | None:
-        """What a fit keeps for a later partial_fit."""
-        return self.seen.folded(self.chosen)
+        self.seen = self.seen.choosing(self.chosen)
 
     def encoder(self) -> SphereEncoder:
         """Return the module: rows centred and, for search, whitened; the body is at zero."""
@@ -158,15 +154,14 @@ class VectorStart:
         return found if given is None else found._replace(shrinkage=float(given))
 
     def _choice(self) -> Discriminant | None:
-        """Return what rows left out choose, now or in the fit before; None without such rows."""
-        given, (sums, _, kept, chosen) = self.spec.shrinkage, self.seen
-        if kept is None:
-            fixed = chosen is None or given is None
-            return chosen if fixed else chosen._replace(shrinkage=float(given))
+        """Return what rows left out choose, of now or of before, if these were more."""
+        given, (sums, _, kept, chosen, chosen_by) = self.spec.shrinkage, self.seen
+        if chosen is not None and len(kept.y) < chosen_by:
+            return chosen if given is None else chosen._replace(shrinkage=float(given))
         n_classes = len(sums.weight)
         folds = _deal(kept, n_classes)
         if folds is None:
-            return None
+            return chosen
         at = folds != NO_FOLD
         X, y, weight, count, _ = (a[at] for a in kept)
         X, folds = np.asarray(X, np.float64), folds[at]

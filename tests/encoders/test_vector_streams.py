@@ -101,25 +101,24 @@ def test_how_a_long_stream_is_cut_does_not_matter(monkeypatch):
     X, y = vectors()
     model = HUGClassifier("vectors", precision="float64", random_state=0)
     one, many = (streamed(clone(model), X, y, *ends) for ends in ((), (20, 61, 62, 100)))
-    assert len(many._progress["vectors"]["kept"]["y"]) == 60
+    assert len(many._kept_rows.y) == 60
     for found, expected in zip(parameters(many), parameters(one), strict=True):
         assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_a_fit_goes_on_with_what_it_chose_and_keeps_no_rows():
+def test_a_fit_goes_on_with_what_it_chose_until_as_many_rows_came():
     X, y = vectors()
-    model = HUGClassifier("vectors", precision="float64", random_state=0).fit(X[:80], y[:80])
-    kept = model._progress["vectors"]
-    assert kept["kept"] is None
-    shrinkage, sharpness, form = kept["chosen"]
-    model.partial_fit(X[80:], y[80:])
-    assert model._progress["vectors"]["kept"] is None
-    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, np.zeros(len(y), int)).without()
-    found = vector_start.discriminant(
-        moments, vector_start.Discriminant(shrinkage, sharpness, form)
-    )
+    model = HUGClassifier("vectors", precision="float64", random_state=0).fit(X[:50], y[:50])
+    assert not hasattr(model, "_kept_rows")
+    chosen = model._progress["vectors"]["chosen"]
+    model.partial_fit(X[50:90], y[50:90])
+    moments = FoldMoments.of(X[:90], y[:90], np.ones(90), 6, np.zeros(90, int)).without()
+    found = vector_start.discriminant(moments, vector_start.Discriminant(*chosen))
     for mine, expected in zip(parameters(model), found, strict=False):
         assert_allclose(mine - mine.mean(0), expected - expected.mean(0), atol=1e-8)
+    model.partial_fit(X[90:], y[90:])
+    assert model._progress["vectors"]["chosen"] != chosen
+    assert model._progress["vectors"]["chosen_by"] == 70
 
 
 def test_a_fit_too_few_rows_to_choose_by_leaves_the_choice_to_later_ones():
@@ -130,20 +129,26 @@ def test_a_fit_too_few_rows_to_choose_by_leaves_the_choice_to_later_ones():
     assert model._progress["vectors"]["chosen"] is None
     before = model.sharpness_
     model.partial_fit(X[others], y[others])
-    assert model._progress["vectors"]["kept"] is not None
+    assert model._progress["vectors"]["chosen"] is not None
     assert model.sharpness_ != before
     assert model.score(X, y) > 0.9
 
 
 @pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
-def test_streams_go_on_from_files_and_pickles(Estimator, tmp_path):
+def test_streams_go_on_from_files_and_pickles_that_hold_no_rows(Estimator, tmp_path):
     X, y = vectors()
     model = streamed(Estimator("vectors", random_state=0), X[:70].astype("f2"), y[:70], 30)
     model.save(tmp_path / "model.skhug")
-    copies = [load(tmp_path / "model.skhug"), pickle.loads(pickle.dumps(model)), model]
+    copies = [load(tmp_path / "model.skhug"), pickle.loads(pickle.dumps(model))]
     for copy in copies:
+        assert not hasattr(copy, "_kept_rows")
         copy.partial_fit(X[70:].astype("f2"), y[70:])
         assert_array_equal(copy.transform(X), copies[0].transform(X))
+    model.partial_fit(X[70:].astype("f2"), y[70:])
+    shifts = [m.module_.prepare.shift for m in (model, copies[0])]
+    assert_allclose(*shifts, atol=1e-12)
+    if Estimator is HUGClassifier:
+        assert np.mean(copies[0].predict(X) == model.predict(X)) > 0.98
 
 
 def test_a_call_that_fails_leaves_the_model_as_it_was():
