@@ -232,6 +232,7 @@ class _BaseHUG(
 
         The learning rate stays constant: ``schedule`` needs to know the end. The fitted encoder
         stays as well, with its precision and device, as with ``warm_start``: fit anew to change it.
+        A discriminant on :class:`~skhug.encoders.Vectors` is solved anew for all rows so far.
 
         Parameters
         ----------

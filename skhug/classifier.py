@@ -94,7 +94,7 @@ callable, default="auto"
         :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
         that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
         differ by less than a hundredth. The latter brings its own values for what is left at its
-        default, and is not taken with ``warm_start`` and ``partial_fit``. For sparse rows it is
+        default, and has to be named where ``partial_fit`` comes first. For sparse rows it is
         ``MLP((64,), softness=100, members=4)``, with one member for more than 131,072 features. A
         module is copied, not changed; a callable takes ``(input_shape, n_components)`` and returns
         a module. Modules of the user's own get values as they are, images in the order (batch,

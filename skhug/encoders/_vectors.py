@@ -28,12 +28,19 @@ class Vectors(Encoder):
     ``learning_rate=1e-4``, ``weight_decay=0``, ``batch_size=32`` and ``max_epochs=6``; the width is
     that of the vectors. ``"discriminant"`` is linear discriminant analysis written in the
     coordinates of the proxies: the nearest proxy is its prediction, and the probabilities are the
-    softmax of its scores, as sharp as rows left out say. It is not trained further unless
-    ``max_epochs`` says so: ``history_`` is empty.
+    softmax of its scores, as sharp as rows left out say. These also say whether scores are those of
+    normal densities, or of class directions of one length ``w_c / |w_c|`` with half the squares as
+    bias, which suits rows of unit length: they vary less in a class whose mean is longer. It is not
+    trained further unless ``max_epochs`` says so: ``history_`` is empty.
 
-    Neither goes on from a former fit: ``warm_start`` and ``partial_fit`` are refused. Validation
-    rows calibrate the discriminant's probabilities, and with ``early_stopping`` the search head
-    keeps its start where training makes them no better.
+    ``partial_fit`` adds the rows to sums from which the closed form is solved anew: the
+    discriminant is that of one fit on all rows, but for rounding, and is not trained; search trains
+    an epoch on the rows of the call. What rows left out choose is chosen from up to 4,096 rows of
+    the stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was chosen
+    stays until as many rows came again. A fit keeps sums of up to 4,194,304 numbers for it. With
+    ``warm_start`` the closed form is of the new rows, and the trained map and proxies of search
+    go on. Validation rows calibrate the discriminant's probabilities, and with ``early_stopping``
+    the search head keeps its start where training makes them no better.
 
     Parameters
     ----------
