@@ -29,7 +29,6 @@ from skhug._defaults import is_closed_form, resolve
 from skhug._device import resolve_device
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
-    ALPHA,
     CONSTRAINTS,
     SHORTHANDS,
     expand_to_set,
@@ -70,12 +69,12 @@ class _BaseHUG(
         encoder: Any = "auto",
         *,
         n_components: int | None = None,
-        uniformity: Any = "mhe",
-        alpha: float = ALPHA,
+        uniformity: Any = "auto",
+        alpha: float | str = "auto",
         beta: float = 1.0,
-        proxies: Any = "optimal",
+        proxies: Any = "auto",
         optimizer: Any = "adamw",
-        learning_rate: float = 3e-3,
+        learning_rate: float | str = "auto",
         schedule: Any = "auto",
         weight_decay: float | None = None,
         batch_size: int | str = "auto",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +26,7 @@ from skhug._device import (
 )
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import (
+    USUAL,
     check_instances,
     check_numbers,
     expand,
@@ -65,7 +65,7 @@ BATCH_OF_MEMBERS = (64, 1024)
 # take gigabytes.
 HIDDEN_OF_SPARSE = (64,)
 MOST_FEATURES_OF_MEMBERS = 2**17
-# What is left at its default has these values where rows are vectors, by the head on them.
+# What is left open, at "auto" or None, has these values where rows are vectors, by their head.
 OF_VECTORS: dict[str, dict[str, Any]] = {
     "discriminant": {"max_epochs": 0, "learning_rate": 1e-4, "weight_decay": 0.0},
     "search": {
@@ -172,6 +172,8 @@ def resolve(
     check_instances(e.get_params(deep=False))
     device = resolve_device(e.device)
     dtype = fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device)
+    encoder = _encoder(e, rows, whole, fitted)
+    e = _with_defaults_of(encoder, e)
     check_numbers(
         dtype,
         alpha=e.alpha,
@@ -179,8 +181,6 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = _encoder(e, rows, whole, fitted)
-    e = _with_defaults_of(encoder, e)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
@@ -384,15 +384,9 @@ def _as_fitted(encoder: Any, fitted: Any) -> Any:
 
 
 def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
-    """Return an estimator with an encoder's own values for what was left at its default."""
-    if not isinstance(encoder, Vectors):
-        return estimator
-    signature = inspect.signature(type(estimator)).parameters
-    left = {
-        name: value
-        for name, value in OF_VECTORS[encoder.head].items()
-        if _is(getattr(estimator, name), signature[name].default)
-    }
+    """Return an estimator with an encoder's own values for what was left open."""
+    own = OF_VECTORS[encoder.head] if isinstance(encoder, Vectors) else {}
+    left = {name: v for name, v in {**USUAL, **own}.items() if _is_open(getattr(estimator, name))}
     estimator = copy.copy(estimator)
     vars(estimator).update(left)
     return estimator
@@ -403,8 +397,8 @@ def is_closed_form(encoder: Any) -> bool:
     return isinstance(encoder, Vectors) and encoder.head == "discriminant"
 
 
-def _is(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and value == default
+def _is_open(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value == "auto")
 
 
 def _default_width(encoder: Any, shape: tuple[int, ...], n_classes: int) -> int:

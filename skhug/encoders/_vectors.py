@@ -23,7 +23,7 @@ class Vectors(Encoder):
     heads. ``"search"`` keeps the vectors as they are but for what varies within classes: centred
     rows times ``S_l^-p``, of unit length, with S the covariance within classes and ``S_l = (1 - l)
     S + l (tr S / d) I``, to which training adds a linear map that starts at zero. With it, what is
-    left at its default is ``proxies=Learned(learning_rate=1e-3)`` that start from the classes'
+    left at ``"auto"`` is ``proxies=Learned(learning_rate=1e-3)`` that start from the classes'
     means, ``uniformity=MHE(repulsion=1, repulsion_scale=20)``, ``alpha=0.2``,
     ``learning_rate=1e-4``, ``weight_decay=0``, ``batch_size=32`` and ``max_epochs=6``; the width is
     that of the vectors. ``"discriminant"`` is linear discriminant analysis written in the

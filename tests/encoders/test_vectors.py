@@ -16,9 +16,13 @@ from sklearn.utils import estimator_checks as checks
 
 from skhug import MLP, HUGClassifier, HUGEmbedder, Vectors, load
 from skhug._data.class_moments import FoldMoments
+from skhug._data.rows import Rows
 from skhug._data.vector_rows import are_vectors
+from skhug._defaults import resolve
 from skhug._model.discriminant import FORMS, Discriminant, choose, discriminant, whitening
+from skhug.losses import MHE
 from skhug.metrics import mean_average_precision_at_r
+from skhug.proxies._choice import Optimal
 
 SKIPPED = {"check_array_api_input"}
 
@@ -270,6 +274,12 @@ def test_what_is_set_stands_above_the_heads_own_defaults():
     model = HUGEmbedder(n_components=5, max_epochs=2, proxies="learned", random_state=0).fit(X, y)
     assert model.n_iter_ == 2
     assert model.transform(X).shape == (len(X), 5)
+    usual = HUGEmbedder(proxies="optimal", uniformity="mhe", learning_rate=3e-3, alpha=1.0)
+    settings = resolve(usual, Rows(X, y, np.ones(len(y))), np.arange(6), 0)
+    assert (settings.learning_rate, settings.alpha) == (3e-3, 1.0)
+    assert isinstance(settings.proxies, Optimal)
+    assert settings.uniformity.repulsion == MHE().repulsion
+    assert settings.max_epochs == 6
     with pytest.raises(ValueError, match="the vectors have 40 values"):
         HUGEmbedder(n_components=41).fit(X, y)
 
