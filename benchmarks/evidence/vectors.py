@@ -2,7 +2,7 @@
 
 Sentence vectors (all-MiniLM-L6-v2, unit rows of 384 values) of the docstrings of 17 Python
 packages, labelled by package. On 11 of them settings were chosen; the other six were looked at
-three times while the code changed.
+four times while the code changed.
 
 Classification: 1 to 75 rows of each class, five draws, tested on all other rows, beside
 scikit-learn's heads. Search: heads learned on eight packages (seven, where they were chosen), five
