@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -387,9 +386,10 @@ def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
     """Return an estimator with an encoder's own values for what was left open."""
     own = OF_VECTORS[encoder.head] if isinstance(encoder, Vectors) else {}
     left = {name: v for name, v in {**USUAL, **own}.items() if _is_open(getattr(estimator, name))}
-    estimator = copy.copy(estimator)
-    vars(estimator).update(left)
-    return estimator
+    # Not copy.copy: that packs the fitted module as for a pickle.
+    settled = object.__new__(type(estimator))
+    vars(settled).update({**vars(estimator), **left})
+    return settled
 
 
 def is_closed_form(encoder: Any) -> bool:
