@@ -25,14 +25,14 @@ from skhug._data.validation import (
     encode_labels,
     input_attributes_kept_on_error,
 )
-from skhug._defaults import resolve
+from skhug._defaults import is_closed_form, resolve
 from skhug._device import resolve_device
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
-    ALPHA,
     CONSTRAINTS,
     SHORTHANDS,
     expand_to_set,
+    takes_gaps,
     warn_of_idle_alpha,
 )
 from skhug._process import draw_seed
@@ -69,12 +69,12 @@ class _BaseHUG(
         encoder: Any = "auto",
         *,
         n_components: int | None = None,
-        uniformity: Any = "mhe",
-        alpha: float = ALPHA,
+        uniformity: Any = "auto",
+        alpha: float | str = "auto",
         beta: float = 1.0,
-        proxies: Any = "optimal",
+        proxies: Any = "auto",
         optimizer: Any = "adamw",
-        learning_rate: float = 3e-3,
+        learning_rate: float | str = "auto",
         schedule: Any = "auto",
         weight_decay: float | None = None,
         batch_size: int | str = "auto",
@@ -217,7 +217,8 @@ class _BaseHUG(
             task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
             earlier = self._earlier() if self.warm_start else None
             fitted = self._fit_task(task, earlier)
-        self.__dict__.pop("_progress", None)  # of an earlier partial_fit
+        for name in ("_progress", "_kept_rows"):  # of an earlier partial_fit
+            self.__dict__.pop(name, None)
         self._take(fitted)
         return self
 
@@ -230,6 +231,7 @@ class _BaseHUG(
 
         The learning rate stays constant: ``schedule`` needs to know the end. The fitted encoder
         stays as well, with its precision and device, as with ``warm_start``: fit anew to change it.
+        The closed form of :class:`~skhug.encoders.Vectors` is solved anew for all rows so far.
 
         Parameters
         ----------
@@ -284,7 +286,8 @@ class _BaseHUG(
         if not hasattr(self, "module_"):
             return None
         progress = getattr(self, "_progress", None)
-        return Earlier(self.module_, self.proxies_, self.classes_, progress)
+        kept = getattr(self, "_kept_rows", None)
+        return Earlier(self.module_, self.proxies_, self.classes_, progress, kept=kept)
 
     def _fit_task(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
         """Train as the parameters say; return the fitted attributes."""
@@ -303,7 +306,9 @@ class _BaseHUG(
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
             plan = self._plan(task, earlier, keeper.seeds[-1])
             warn_of_idle_alpha(self.alpha, plan.settings.proxies)
-            fitted, _ = fit(plan, keeper)
+            fitted, state = fit(plan, keeper)
+        if state.closed_form is not None:
+            fitted["_progress"] = {"vectors": state.closed_form.seen.packed()}
         return fitted
 
     def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
@@ -311,17 +316,22 @@ class _BaseHUG(
 
         The learning rate stays constant: a schedule needs to know the end.
         """
-        progress = None if earlier is None else earlier.progress
-        seed = draw_seed(self.random_state) if progress is None else progress["seed"] + 1
-        before = 0 if progress is None else progress["epoch"]
+        progress = (None if earlier is None else earlier.progress) or {}
+        seed = progress["seed"] + 1 if "seed" in progress else draw_seed(self.random_state)
+        before = progress.get("epoch", 0)
         plan = self._plan(task, earlier, seed, whole=False)
+        solved = is_closed_form(plan.settings)
         settings = plan.settings._replace(
-            max_epochs=before + 1, schedule=SCHEDULES["constant"], patience=None, views=None
+            max_epochs=before + (not solved),
+            schedule=SCHEDULES["constant"],
+            patience=None,
+            views=None,
         )
         summary = None
         if earlier is None:
             warn_of_idle_alpha(self.alpha, settings.proxies)
         else:
+            earlier.check_stream()
             summary = running_summary(earlier, settings.encoder, task.rows, seed)
             earlier = earlier._replace(summary=summary)
         plan = plan._replace(settings=settings, earlier=earlier, known_end=False, deal=stream_folds)
@@ -330,7 +340,11 @@ class _BaseHUG(
             summary = summary_of(settings.encoder, fitted["module_"], task.rows, seed)
         if state.epoch > before:  # else it diverged, and so did the optimizer's state
             progress = {**state.progress(), "seed": seed, "summary": pack_summary(summary)}
-        return {**fitted, "_progress": progress}
+        if state.closed_form is not None:
+            seen = state.closed_form.seen
+            progress = {**progress, "seed": seed, "vectors": seen.packed()}
+            fitted["_kept_rows"] = seen.kept
+        return {**fitted, "_progress": progress or None}
 
     def _plan(self, task: Task, earlier: Earlier | None, seed: int, *, whole: bool = True) -> Plan:
         """Return the plan of a fit; ``whole`` is false of rows that more may follow."""
@@ -537,6 +551,7 @@ class _BaseHUG(
         from skhug._saving.modules import pack_module, pack_tensors
 
         state = dict(super().__getstate__())
+        state.pop("_kept_rows", None)  # pickles hold no rows
         if "module_" in state:
             state["module_"] = pack_module(state["module_"])
             state["_progress"] = pack_tensors(state.get("_progress"))
@@ -559,7 +574,7 @@ class _BaseHUG(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = takes_gaps(self.encoder)
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +25,7 @@ from skhug._device import (
 )
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import (
+    USUAL,
     check_instances,
     check_numbers,
     expand,
@@ -47,7 +46,7 @@ from skhug.sampling import BalancedOrder
 if TYPE_CHECKING:
     from skhug.metrics._class_statistics import Classwise
 
-__all__ = ["Settings", "resolve"]
+__all__ = ["Settings", "is_closed_form", "resolve"]
 
 # Steps of training that small data gets, whatever its number of epochs.
 STEPS = 2000
@@ -65,7 +64,7 @@ BATCH_OF_MEMBERS = (64, 1024)
 # take gigabytes.
 HIDDEN_OF_SPARSE = (64,)
 MOST_FEATURES_OF_MEMBERS = 2**17
-# What is left at its default has these values where rows are vectors, by the head on them.
+# What is left open, at "auto" or None, has these values where rows are vectors, by their head.
 OF_VECTORS: dict[str, dict[str, Any]] = {
     "discriminant": {"max_epochs": 0, "learning_rate": 1e-4, "weight_decay": 0.0},
     "search": {
@@ -174,6 +173,8 @@ def resolve(
     check_instances(e.get_params(deep=False))
     device = resolve_device(e.device)
     dtype = fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device)
+    encoder = _encoder(e, rows, whole, fitted)
+    e = _with_defaults_of(encoder, e)
     check_numbers(
         dtype,
         alpha=e.alpha,
@@ -181,8 +182,6 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    encoder = _encoder(e, rows, whole)
-    e = _with_defaults_of(encoder, e)
     proxies = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
@@ -339,29 +338,28 @@ def _for_sparse(encoder: Any, estimator: Any, n_features: int) -> Any:
     return encoder
 
 
-def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
+def _encoder(estimator: Any, rows: Rows, whole: bool, fitted: SphereEncoder | None) -> Any:
     """Return the encoder of an estimator; what it leaves to the estimator is settled.
+
+    Rows of which more may follow are too few to be taken for vectors by their looks.
 
     Raises
     ------
     ValueError
-        If it needs all rows and these are some.
+        If it does not suit the rows, or the fitted model that training goes on from.
     """
-    whole = whole and not estimator.warm_start
     sparse = isinstance(rows.X, CompressedRows)
     flat = len(rows.sample_shape) == 1 and rows.expand is None and not sparse
+    looks = whole and flat and fitted is None
     encoder = expand_encoder(
-        estimator.encoder, rows.sample_shape, lambda: whole and flat and are_vectors(rows.X)
+        estimator.encoder, rows.sample_shape, lambda: looks and are_vectors(rows.X)
     )
     if sparse:
         encoder = _for_sparse(encoder, estimator, rows.X.shape[1])
+    if fitted is not None:
+        encoder = _as_fitted(encoder, fitted.spec)
     if isinstance(encoder, Vectors):
         encoder.check(rows.sample_shape)
-    if isinstance(encoder, Vectors) and not whole:
-        raise ValueError(
-            "encoder=Vectors() starts from a closed form of all rows, and neither partial_fit nor "
-            "warm_start can go on from it: call fit with warm_start=False, or pass encoder='mlp'."
-        )
     settled = {"members": estimator._members, "head": estimator._head}
     silent = {
         name: value
@@ -373,27 +371,42 @@ def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
     return clone(encoder).set_params(**silent) if silent else encoder
 
 
+def _as_fitted(encoder: Any, fitted: Any) -> Any:
+    """Return the encoder that a fitted one goes on as: a head on vectors stays one, of its kind."""
+    if isinstance(fitted, Vectors):
+        same = isinstance(encoder, Vectors) and encoder.head in (None, fitted.head)
+        return encoder if same else fitted
+    if isinstance(encoder, Vectors):
+        raise ValueError(
+            "encoder=Vectors(), and the fitted model is a network: it goes on as one. Fit a new "
+            "model, with warm_start=False, or set encoder back."
+        )
+    return encoder
+
+
 def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
-    """Return an estimator with an encoder's own values for what was left at its default."""
-    if not isinstance(encoder, Vectors):
-        return estimator
-    signature = inspect.signature(type(estimator)).parameters
-    values = dict(OF_VECTORS[encoder.head])
+    """Return an estimator with an encoder's own values for what was left open."""
+    own = dict(OF_VECTORS[encoder.head]) if isinstance(encoder, Vectors) else {}
     given_proxies = not isinstance(estimator.proxies, str | Learned | Optimal)
-    if encoder.head == "search" and (given_proxies or estimator.early_stopping):
-        values["max_epochs"] = EPOCHS_OF_SEARCH
-    left = {
-        name: value
-        for name, value in values.items()
-        if _is(getattr(estimator, name), signature[name].default)
-    }
-    estimator = copy.copy(estimator)
-    vars(estimator).update(left)
-    return estimator
+    if own and encoder.head == "search" and (given_proxies or estimator.early_stopping):
+        own["max_epochs"] = EPOCHS_OF_SEARCH
+    left = {name: v for name, v in {**USUAL, **own}.items() if _is_open(getattr(estimator, name))}
+    # Not copy.copy: that packs the fitted module as for a pickle.
+    settled = object.__new__(type(estimator))
+    vars(settled).update({**vars(estimator), **left})
+    return settled
 
 
-def _is(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and value == default
+def is_closed_form(settings: Settings) -> bool:
+    """Whether all that an encoder learns of a stream is solved for: there is no epoch to train."""
+    encoder = settings.encoder
+    return isinstance(encoder, Vectors) and (
+        encoder.head == "discriminant" or settings.max_epochs == 0
+    )
+
+
+def _is_open(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value == "auto")
 
 
 def _default_width(encoder: Any, shape: tuple[int, ...], n_classes: int) -> int:

@@ -58,6 +58,11 @@ def expand_encoder(value: Any, row_shape: tuple[int, ...], vectors: Callable[[],
     return expand("encoder", value)
 
 
+def takes_gaps(value: Any) -> bool:
+    """Whether an encoder takes rows with gaps, as far as its name says."""
+    return not (value == "vectors" if isinstance(value, str) else isinstance(value, Vectors))
+
+
 def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
     """Return the object that a parameter's string stands for, for setting nested parameters.
 
@@ -71,7 +76,8 @@ def expand_to_set(name: str, value: Any, nested: set[str]) -> Any:
     if name == "encoder" and isinstance(value, str) and value == "auto":
         able = (kind for kind in _AUTOMATIC if nested <= kind().get_params().keys())
         return next(able, _AUTOMATIC[0])()
-    expanded = expand(name, value)
+    left = isinstance(value, str) and value == "auto"
+    expanded = expand(name, USUAL.get(name, value) if left else value)
     if isinstance(expanded, str):
         kinds = (kind for kind in SHORTHANDS[name].values() if nested <= kind().get_params().keys())
         for kind in kinds:
@@ -163,7 +169,7 @@ _told: set[tuple[str, int]] = set()
 _BETWEEN = {"skhug", "sklearn", "joblib"}
 
 
-def warn_of_idle_alpha(alpha: float, proxies: Any) -> None:
+def warn_of_idle_alpha(alpha: float | str, proxies: Any) -> None:
     """Warn, once for a line of the user's code, where ``alpha`` was set and acts on nothing.
 
     ``proxies`` are as the settings have them.
@@ -173,7 +179,7 @@ def warn_of_idle_alpha(alpha: float, proxies: Any) -> None:
     UserWarning
         If it is not the default and the proxies are fixed.
     """
-    if alpha == ALPHA or isinstance(proxies, Learned):
+    if alpha in ("auto", USUAL["alpha"]) or isinstance(proxies, Learned):
         return
     place = _place_in_users_code()
     if place in _told:
@@ -195,8 +201,13 @@ def _place_in_users_code() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-# The default: an alpha of this value was left alone.
-ALPHA = 1.0
+# What "auto" is for all encoders that have no values of their own.
+USUAL: dict[str, Any] = {
+    "uniformity": "mhe",
+    "alpha": 1.0,
+    "proxies": "optimal",
+    "learning_rate": 3e-3,
+}
 
 
 def check_numbers(dtype: torch.dtype, **numbers: float | None) -> None:
@@ -223,12 +234,12 @@ def _at_least(low: int, kind: type = Integral) -> Interval:
 CONSTRAINTS: dict[str, list[Any]] = {
     "encoder": [StrOptions({"auto", *SHORTHANDS["encoder"]}), HasMethods("build"), callable],
     "n_components": [_at_least(1), None],
-    "uniformity": [StrOptions(set(SHORTHANDS["uniformity"])), Uniformity],
-    "alpha": [_at_least(0, Real)],
+    "uniformity": [StrOptions({"auto", *SHORTHANDS["uniformity"]}), Uniformity],
+    "alpha": [_at_least(0, Real), StrOptions({"auto"})],
     "beta": [Interval(Real, 0, None, closed="neither")],
-    "proxies": [StrOptions({"optimal", "learned"}), Learned, "array-like"],
+    "proxies": [StrOptions({"auto", "optimal", "learned"}), Learned, "array-like"],
     "optimizer": [StrOptions(set(NAMED)), HasMethods(["init", "step"]), callable],
-    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
     "schedule": [StrOptions({"auto", *SCHEDULES}), callable],
     "weight_decay": [_at_least(0, Real), None],
     "batch_size": [_at_least(1), StrOptions({"auto"})],

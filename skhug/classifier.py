@@ -93,39 +93,40 @@ callable, default="auto"
         What embeds the samples; ``"auto"`` is :class:`~skhug.encoders.MLP` for rows,
         :class:`~skhug.encoders.ConvNet` for images and :class:`~skhug.encoders.Vectors` for rows
         that are normalised embeddings already: 32 to 4,096 columns of many values, and lengths that
-        differ by less than a hundredth. The latter brings its own values for what is left at its
-        default, and is not taken with ``warm_start`` and ``partial_fit``. For sparse rows it is
-        ``MLP((64,), softness=100, members=4)``, with one member for more than 131,072 features. A
-        module is copied, not changed; a callable takes ``(input_shape, n_components)`` and returns
-        a module. Modules of the user's own get values as they are, images in the order (batch,
-        channels, height, width), grey ones of shape (n, height, width) with one channel; built-in
-        encoders standardise them. :class:`~skhug.encoders.Pretrained` gives a module a last layer
-        of the right width, and fine-tunes or freezes the rest.
+        differ by less than a hundredth. The latter brings its own values for what is left at
+        ``"auto"`` or None, and has to be named where ``partial_fit`` comes first. For sparse rows
+        it is ``MLP((64,), softness=100, members=4)``, with one member for more than 131,072
+        features. A module is copied, not changed; a callable takes ``(input_shape, n_components)``
+        and returns a module. Modules of the user's own get values as they are, images in the order
+        (batch, channels, height, width), grey ones of shape (n, height, width) with one channel;
+        built-in encoders standardise them. :class:`~skhug.encoders.Pretrained` gives a module a
+        last layer of the right width, and fine-tunes or freezes the rest.
     n_components : int, optional
         Dimension of the embedding, at least 1. By default the module's own width or, for a built-in
         encoder, as many as the simplex of the classes needs, ``n_classes - 1`` and at least 2, for
         up to 2,048 classes; for more, four million divided by their number, and at least
         128.
-    uniformity : {"mhe", "mhs", "mgd"} or Uniformity, default="mhe"
+    uniformity : {"auto", "mhe", "mhs", "mgd"} or Uniformity, default="auto"
         Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
-        :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`.
-    alpha : float, default=1.0
-        Weight of the between-class term, 0 or more. It acts on learned proxies only; set beside
-        fixed ones it is warned of.
+        :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`. Here and below ``"auto"`` is
+        what the encoder has for it, ``"mhe"`` for all but :class:`~skhug.encoders.Vectors`.
+    alpha : float or "auto", default="auto"
+        Weight of the between-class term, 0 or more; ``"auto"`` is 1.0. It acts on learned proxies
+        only; set beside fixed ones it is warned of.
     beta : float, default=1.0
         Weight of the within-class term, above 0.
-    proxies : {"optimal", "learned"}, Learned or array of shape (n_classes, n_components), \
-default="optimal"
-        ``"optimal"`` are computed before training and stay: the simplex where it fits, else the
-        best arrangement found, in which up to 256 classes get points near one another where their
-        rows are alike. ``"learned"`` are trained along, :class:`~skhug.proxies.Learned` says how.
-        An array is fixed, in the order of ``classes_``.
+    proxies : {"auto", "optimal", "learned"}, Learned or array of shape (n_classes, \
+n_components), default="auto"
+        ``"auto"`` is ``"optimal"``. These are computed before training and stay: the simplex where
+        it fits, else the best arrangement found, in which up to 256 classes get points near one
+        another where their rows are alike. ``"learned"`` are trained along,
+        :class:`~skhug.proxies.Learned` says how. An array is fixed, in the order of ``classes_``.
     optimizer : {"adamw", "sgd"}, AdamW, SGD or callable, default="adamw"
         A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
         ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above
         ``learning_rate`` and ``weight_decay``.
-    learning_rate : float, default=3e-3
-        At the start of the schedule, above 0.
+    learning_rate : float or "auto", default="auto"
+        At the start of the schedule, above 0; ``"auto"`` is 3e-3.
     schedule : {"auto", "cycles", "cosine", "linear", "constant"} or callable, default="auto"
         Factor on the learning rate; a callable takes the share of the training done, in [0, 1).
         ``"cycles"`` rises and falls five times, each time twice as long; where several members

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="folder for pictures; none without it")
     parser.add_argument(
         "--contenders", nargs="+", metavar="NAME",
-        help="real_tables: these alone; the others keep the figures of the run before",
+        help="real_tables, vectors: these alone; the others keep the figures of the run before",
     )  # fmt: skip
     options = parser.parse_args()
     lab = Lab(

@@ -36,7 +36,7 @@ from sklearn.metrics import log_loss
 from sklearn.neighbors import NearestCentroid
 from threadpoolctl import threadpool_limits
 
-from evidence.harness import Lab, Table, publish
+from evidence.harness import Lab, Table, publish, published
 from evidence.vector_sets import SETS, VectorSet
 from skhug import HUGClassifier, HUGEmbedder, Vectors
 from skhug.metrics import mean_average_precision_at_r, recall_at_k
@@ -162,16 +162,32 @@ def ask(lab: Lab) -> None:
     if lab.folder is None or not all((lab.folder / file).is_file() for file in files):
         raise SystemExit(f"vectors: pass --data DIR, with {', '.join(files)} in it.")
     draws = 2 if lab.quick else DRAWS
+    before = published(lab, "vectors") if lab.contenders else {}
     tables, results = [], {}
     for name, vectors in SETS.items():
         for seed in range(draws):  # what the cache keeps is made once, not by several at a time
             vectors.search(lab, seed)
         left_out = () if "docstrings" in name else NETWORKS
-        search = {n: _searches(lab, name, n, draws) for n in EMBEDDERS if n not in left_out}
-        heads = {n: _heads(lab, name, n, draws) for n in CLASSIFIERS if n not in left_out}
+        kept = before.get(name, {"heads": {}, "search": {}})
+        heads, search = (
+            {
+                n: kept[part][n] if _is_kept(lab, kept[part], n) else measured(lab, name, n, draws)
+                for n in names
+                if n not in left_out
+            }
+            for part, names, measured in (
+                ("heads", CLASSIFIERS, _heads),
+                ("search", EMBEDDERS, _searches),
+            )
+        )
         results[name] = {"heads": heads, "search": search}
         tables += [_table_of_heads(name, vectors, heads), _table_of_search(name, search)]
     publish(lab, "vectors", tables, results)
+
+
+def _is_kept(lab: Lab, kept: dict[str, Any], name: str) -> bool:
+    """Whether figures of the run before stand for a contender."""
+    return bool(lab.contenders) and name not in lab.contenders and name in kept
 
 
 def _heads(lab: Lab, of: str, name: str, draws: int) -> dict[str, dict[str, list[float]]]:

@@ -10,7 +10,7 @@ from skhug._data.rows import Rows
 from skhug._data.sources import Source
 from skhug._data.sparse_rows import dense_blocks
 
-__all__ = ["NO_FOLD", "assign_folds", "left_out_weights", "stream_folds"]
+__all__ = ["NO_FOLD", "assign_folds", "left_out_weights", "mixed", "stream_folds"]
 
 Prepared = Callable[[np.ndarray], np.ndarray]
 # Of a row that no member leaves out.
@@ -70,7 +70,7 @@ def _keys(X: np.ndarray | Source, prepared: Prepared) -> np.ndarray:
     return np.concatenate(sums)
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
     """Spread the bits of 64-bit integers over one another."""
     for shift in (32, 29):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(0x9E3779B97F4A7C15)
@@ -96,5 +96,5 @@ def stream_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
     place = np.arange(len(keys))
     repeat = np.empty(len(keys), np.uint64)
     repeat[order] = place - np.maximum.accumulate(np.where(new, place, 0))
-    bits = _mixed(_mixed(keys.view(np.uint64)) + repeat)
+    bits = mixed(mixed(keys.view(np.uint64)) + repeat)
     return (bits % np.uint64(n_folds)).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,11 @@ from torch.linalg import vecdot
 from skhug._data.class_moments import ClassMoments, FoldMoments
 
 __all__ = [
+    "FORMS",
+    "Directions",
     "Discriminant",
     "choose",
+    "directions",
     "discriminant",
     "fit_sharpness",
     "logistic_log_probabilities",
@@ -25,22 +29,68 @@ __all__ = [
 ]
 
 # What is tried where no shrinkage is given, strongest first.
-SHRINKAGES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.02)
+SHRINKAGES = (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.02)
 # How far the logarithm of the sharpness may be from what is typical, and how strongly it is pulled
 # there, in rows: folds of few rows tell little.
 _WAY = 6.0
 _PULL = 0.5
+# By how much, in rows, another form than the usual has to be better.
+_PULL_FORM = 1.0
 # Features that a vector's noise amounts to, independent ones of equal variance.
 _FEATURES = 12.0
+# Share of the mean square that the square of a class's mean is taken for at least.
+_SHORTEST = 0.1
 # Of points whose square is 1 but for rounding.
 _LEAST = 1e-6
 
 
+class Directions(NamedTuple):
+    """The classes' means as a covariance within classes weighs them, about the centre of all.
+
+    ``weights`` (n_classes, n_features) are ``S_l^-1 m_c``; ``squares`` (n_classes,) are ``m_c^T
+    S_l^-1 m_c``, and ``chance`` (n_classes,) the part of them that a mean of few rows has by
+    chance, ``tr(S_l^-1 S) / n_c``.
+    """
+
+    weights: np.ndarray
+    squares: np.ndarray
+    chance: np.ndarray
+
+
+def _normal(found: Directions) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logarithms of normal densities with means m_c and covariance S_l.
+
+    That is up to what is common, and but for chance: without that a class of fewer rows than
+    others would be taken for farther away.
+    """
+    return found.weights, -0.5 * (found.squares - found.chance)
+
+
+def _even(found: Directions) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores in which the classes' directions have one length, and squares count half.
+
+    Rows of unit length vary less in a class whose mean is longer: normal densities of a common
+    covariance know nothing of it, are too sure of such classes and miss the others.
+    """
+    mean = found.squares.mean() or 1.0
+    length = np.sqrt(np.maximum(found.squares, _SHORTEST * mean) / mean)
+    squares = np.maximum(found.squares - found.chance, _SHORTEST * found.squares)
+    return found.weights / length[:, None], -0.25 * squares / length
+
+
+# What makes scores of directions.
+FORMS: dict[str, Callable[[Directions], tuple[np.ndarray, np.ndarray]]] = {
+    "even": _even,
+    "normal": _normal,
+}
+
+
 class Discriminant(NamedTuple):
-    """A shrinkage of the covariance within classes, and what the scores are multiplied by."""
+    """A shrinkage of the covariance within classes, a factor on the scores, and their form."""
 
     shrinkage: float
     sharpness: float
+    form: str = "even"
 
 
 def typical(n_features: int) -> Discriminant:
@@ -57,10 +107,10 @@ def shrunk(within: np.ndarray, shrinkage: float) -> np.ndarray:
     return (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
 
 
-def discriminant(
+def directions(
     moments: ClassMoments, shrinkage: float, spectrum: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the linear scores of the classes, without their shares, for rows minus the centre.
+) -> Directions:
+    """Return what linear scores of the classes are made of, for rows minus the centre.
 
     Parameters
     ----------
@@ -70,24 +120,35 @@ def discriminant(
         l in [0, 1].
     spectrum : ndarray of shape (n_features,), optional
         Eigenvalues of the covariance within classes where nearly these are known.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_classes, n_features)
-        ``S_l^-1 m_c``.
-    bias : ndarray of shape (n_classes,)
-        ``-(m_c^T S_l^-1 m_c - e_c) / 2``. The scores are the logarithms of normal densities with
-        means m_c and covariance S_l, up to what is common, but for ``e_c``: the part of the square
-        that a mean of few rows has by chance, ``tr(S_l^-1 S) / n_c``. Without it a class of fewer
-        rows than others would be taken for farther away.
     """
     means, within = moments.means - moments.centre, within_classes(moments)
     factor = cho_factor(shrunk(within, shrinkage), lower=True)
     weights = cho_solve(factor, means.T).T
     spectrum = eigvalsh(within) if spectrum is None else spectrum
     trace = np.sum(spectrum / ((1 - shrinkage) * spectrum + shrinkage * spectrum.mean()))
-    chance = trace / np.maximum(moments.count, 1)
-    return weights, -0.5 * (np.einsum("cd,cd->c", weights, means) - chance)
+    squares = np.einsum("cd,cd->c", weights, means)
+    return Directions(weights, squares, trace / np.maximum(moments.count, 1))
+
+
+def discriminant(moments: ClassMoments, chosen: Discriminant) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log-odds of the classes, for rows minus the centre.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+        Of the training rows.
+    chosen : Discriminant
+        What the log-odds are like.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_classes, n_features)
+        What rows are multiplied with.
+    bias : ndarray of shape (n_classes,)
+        What is added; the classes' shares are part of it.
+    """
+    weights, bias = FORMS[chosen.form](directions(moments, chosen.shrinkage))
+    return chosen.sharpness * weights, chosen.sharpness * bias + np.log(moments.shares)
 
 
 def within_classes(moments: ClassMoments) -> np.ndarray:
@@ -112,7 +173,7 @@ def choose(
     folds: np.ndarray,
     shrinkages: tuple[float, ...] = SHRINKAGES,
 ) -> Discriminant:
-    """Return the shrinkage and the sharpness of least log-loss on rows left out.
+    """Return the shrinkage, the sharpness and the form of least log-loss on rows left out.
 
     Parameters
     ----------
@@ -130,15 +191,18 @@ def choose(
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     others = [moments.without(folds[part[0]]) for part in parts]
     best, least = typical(X.shape[1]), np.inf
-    guess = best.sharpness
+    guess, usual = best.sharpness, best.form
     for shrinkage in shrinkages:
-        scores = np.empty((len(X), len(log_shares)))
-        for part, rest in zip(parts, others, strict=True):
-            weights, bias = discriminant(rest, shrinkage, spectrum)
-            scores[part] = (X[part] - rest.centre) @ weights.T + bias
-        sharpness, loss = fit_sharpness(scores, y, weight, log_shares, guess)
-        if loss < least:
-            best, least = Discriminant(shrinkage, sharpness), loss
+        found = [directions(rest, shrinkage, spectrum) for rest in others]
+        for form, scores_of in FORMS.items():
+            scores = np.empty((len(X), len(log_shares)))
+            for part, rest, one in zip(parts, others, found, strict=True):
+                weights, bias = scores_of(one)
+                scores[part] = (X[part] - rest.centre) @ weights.T + bias
+            sharpness, loss = fit_sharpness(scores, y, weight, log_shares, guess)
+            loss += (form != usual) * _PULL_FORM / len(y)
+            if loss < least:
+                best, least = Discriminant(shrinkage, sharpness, form), loss
     return best
 
 
@@ -170,7 +234,7 @@ def fit_sharpness(
 
     centre = np.log(guess)
     found = minimize_scalar(
-        loss, bounds=(centre - _WAY, centre + _WAY), method="bounded", options={"xatol": 1e-3}
+        loss, bounds=(centre - _WAY, centre + _WAY), method="bounded", options={"xatol": 1e-2}
     )
     return float(np.exp(found.x)), float(found.fun)
 

@@ -50,15 +50,18 @@ _REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 def build_model(
     settings: Settings, task: Task, earlier: Earlier | None = None
-) -> tuple[SphereEncoder, Tensor]:
-    """Return encoder and proxies, with new weights or going on from a copy of the fitted."""
+) -> tuple[SphereEncoder, Tensor, VectorStart | None]:
+    """Return encoder and proxies, with new weights or going on from a copy of the fitted.
+
+    Last is the closed form that a head on vectors starts from.
+    """
+    if isinstance(settings.encoder, Vectors):
+        return start_vectors(settings, task, earlier)
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
-        return encoder, torch.from_numpy(earlier.proxies)
-    if isinstance(settings.encoder, Vectors):
-        return start_vectors(settings, task)
+        return encoder, torch.from_numpy(earlier.proxies), None
     encoder = build_encoder(settings, task.rows)
-    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes))
+    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes)), None
 
 
 def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor) -> Objective:
@@ -105,14 +108,38 @@ def build_batches(
     )
 
 
-def start_vectors(settings: Settings, task: Task) -> tuple[SphereEncoder, Tensor]:
-    """Return the encoder and the proxies that a head on vectors starts from."""
+def start_vectors(
+    settings: Settings, task: Task, earlier: Earlier | None = None
+) -> tuple[SphereEncoder, Tensor, VectorStart]:
+    """Return the encoder and the proxies that a head on vectors starts from, and the start.
+
+    The closed form is of these rows and of those that came before. What training learned of the
+    fitted model goes on: its proxies and, of search, the map.
+    """
     n_classes = len(task.classes)
-    start = VectorStart(settings, task.rows, n_classes)
-    encoder = start.encoder()
-    points = initial_proxies(settings, encoder, task.rows, n_classes)
+    if earlier is None:
+        start = VectorStart(settings, task.rows, n_classes)
+        encoder = start.encoder()
+        points = initial_proxies(settings, encoder, task.rows, n_classes)
+    else:
+        module, points = earlier.module, torch.from_numpy(earlier.proxies.copy())
+        settings = settings._replace(n_components=module.n_components, device=device_of(module))
+        if earlier.seen is not None:  # a stream keeps what its first rows chose
+            settings = settings._replace(encoder=_filled(settings.encoder, module.spec))
+        start = VectorStart(settings, task.rows, n_classes, earlier.seen)
+        encoder = start.continued(module)
+        if start.new_classes.any() and _searches(settings.encoder):
+            centres = torch.from_numpy(class_centres(encoder, task.rows, n_classes))
+            points[start.new_classes] = centres[start.new_classes].to(points.dtype)
     start.aim(encoder, points)
-    return encoder, points
+    return encoder, points, start
+
+
+def _filled(spec: Vectors, fitted: Vectors | None) -> Vectors:
+    """Return a specification with a fitted one's values for what it leaves open."""
+    values = {} if fitted is None else fitted.get_params(deep=False)
+    left = {name: value for name, value in values.items() if getattr(spec, name) is None}
+    return clone(spec).set_params(**left)
 
 
 def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:

@@ -18,6 +18,7 @@ from skhug._data.sparse_prepare import ScaleSummary, SparseScale
 from skhug._data.sparse_rows import dense_blocks
 from skhug._device import to_numpy, to_tensor
 from skhug._model.sphere_encoder import SphereEncoder
+from skhug._training.seen_vectors import KeptRows, SeenVectors
 from skhug.encoders import Encoder, Vectors
 
 __all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
@@ -31,6 +32,7 @@ class Earlier(NamedTuple):
     """What a fit goes on from: a fitted model and, after partial_fit, the run's progress.
 
     Inputs are standardised by ``summary`` from now on, or by the rows of the fit without one.
+    ``kept`` are rows of earlier calls that a head on vectors chooses by.
     """
 
     module: SphereEncoder
@@ -38,6 +40,28 @@ class Earlier(NamedTuple):
     classes: np.ndarray
     progress: dict[str, Any] | None = None
     summary: Summary | None = None
+    kept: KeptRows | None = None
+
+    @property
+    def seen(self) -> SeenVectors | None:
+        """What is kept of vectors that came before."""
+        saved = (self.progress or {}).get("vectors")
+        return None if saved is None else SeenVectors.unpacked(saved, self.kept)
+
+    def check_stream(self) -> None:
+        """Refuse to add rows to a closed form whose sums are not known.
+
+        Raises
+        ------
+        ValueError
+            With what to do.
+        """
+        if isinstance(self.module.spec, Vectors) and self.seen is None:
+            raise ValueError(
+                "The fitted head on vectors is a closed form, and sums of its rows were not kept: "
+                "fit keeps up to 4,194,304 numbers, and files of earlier versions have none. "
+                "Begin a new model with partial_fit, or fit all rows anew."
+            )
 
     def check(self, task: Task, n_components: int | None) -> None:
         """Refuse rows or parameters that the fitted model does not suit.
@@ -48,12 +72,6 @@ class Earlier(NamedTuple):
             With what differs.
         """
         cure = "Set warm_start=False to fit a new model."
-        if isinstance(self.module.spec, Vectors):
-            raise ValueError(
-                "The fitted head on vectors is a closed form of all its rows, and neither "
-                "warm_start nor partial_fit can go on from it: fit all rows anew with "
-                "warm_start=False, or pass encoder='mlp' to a new model."
-            )
         if not np.array_equal(task.classes, self.classes):
             raise ValueError(
                 f"warm_start: y has the classes {task.classes!r} and the fitted model "

@@ -118,7 +118,7 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
 def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
-    encoder, proxies = build_model(settings, task, earlier)
+    encoder, proxies, start = build_model(settings, task, earlier)
     if not encoder.prepare.takes_gaps:
         for rows in filter(None, (task.rows, task.validation)):
             refuse_gaps(rows.X)
@@ -135,7 +135,7 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
-    state.task = task
+    state.task, state.closed_form = task, start
     # To look which rows count waits for the device: on others than the CPU it costs more. Sparse
     # rows are shared: their products cost little, and copies of them more.
     dense = not isinstance(task.rows.X, CompressedRows)
@@ -145,8 +145,11 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     counted = task.rows._replace(weight=settings.counts(task.rows))
     if folds is not None and counted.weight[folds != NO_FOLD].any():
         state.left_out = LeftOut(objective, counted, folds)
-    if earlier is not None and earlier.progress is not None:
+    if earlier is not None and "optimizer" in (earlier.progress or {}):
         state.resume(earlier.progress)
+        if start is not None:  # a class that had no row yet had no place
+            new = torch.from_numpy(start.new_classes)
+            state.objective.proxies.data[new] = proxies[new].to(state.objective.proxies)
     return state, batches
 
 

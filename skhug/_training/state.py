@@ -13,6 +13,7 @@ from torch import Tensor
 from skhug._data.rows import Task
 from skhug._training.left_out import LeftOut
 from skhug._training.objective import Objective
+from skhug._training.vector_start import VectorStart
 from skhug.optimizers import Segment, flatten, make_stepper
 from skhug.optimizers._steppers import FlatStepper, TorchStepper
 
@@ -98,6 +99,8 @@ class TrainingState:
     task: Task | None = None
     # Rows that were not trained on, where members leave some out.
     left_out: LeftOut | None = None
+    # What it started from, where rows are vectors.
+    closed_form: VectorStart | None = None
     # Whether finite weights give finite embeddings; asked where weights are suspiciously large.
     probe: Callable[[], bool] = field(default=lambda: True, repr=False)
 

@@ -13,7 +13,6 @@ from skhug._data.prepare import Whiten
 from skhug._data.rows import Rows
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
-from skhug._model.calibration import calibration_rows
 from skhug._model.discriminant import (
     SHRINKAGES,
     Discriminant,
@@ -25,13 +24,19 @@ from skhug._model.held_out_classes import RECIPES, USUAL, choose_recipe, deal_cl
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._model.whitening import Recipe, Whitening
 from skhug._parameters import SHORTHANDS
+from skhug._training.seen_vectors import KeptRows, SeenVectors
+from skhug.losses._coefficients import row_coefficients
 
 __all__ = ["VectorStart"]
 
 # Folds of the rows, and of fewer than so many rows.
 _FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 10, 5, 50
-# Numbers in the sums of all classes and folds: 256 MiB.
+# Rows that are left out in turn, at most: so many, of so many numbers, with so many scores.
+_ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 21
+# Numbers in the sums of all folds: 256 MiB.
 _NUMBERS = 1 << 25
+# How far squares of centred proxies may be from those of a tight frame.
+_TIGHT = 1e-9
 
 
 class VectorStart:
@@ -45,6 +50,8 @@ class VectorStart:
         To train on.
     n_classes : int
         Of them.
+    before : SeenVectors, optional
+        Of earlier calls of partial_fit, or of a fit.
 
     Raises
     ------
@@ -52,57 +59,51 @@ class VectorStart:
         If the rows or the parameters do not suit the encoder.
     """
 
-    def __init__(self, settings: Settings, rows: Rows, n_classes: int) -> None:
+    def __init__(
+        self, settings: Settings, rows: Rows, n_classes: int, before: SeenVectors | None = None
+    ) -> None:
         spec = settings.encoder
         if rows.expand is not None:
             raise ValueError(
-                "Vectors takes rows of numbers, and X has gaps or columns of levels: impute and "
-                "encode them in front, or pass encoder='mlp', which takes them."
+                "Vectors takes rows of numbers, and X has NaN for gaps, or columns of levels: "
+                "impute and encode them in front, or pass encoder='mlp', which takes them."
             )
-        self.settings, self.spec = settings, spec
-        self.rows = rows._replace(weight=settings.counts(rows))
-        self.folds = self._deal(n_classes)
-        # An integer weight is as many rows, whatever it was divided by.
-        count = rows.weight / rows.weight.min()
-        self.moments = FoldMoments.of(
-            rows.X, rows.y, self.rows.weight, n_classes, self.folds, count
-        )
+        self.settings, self.spec, self.rows = settings, spec, rows
+        weight = settings.counts(rows)
+        if settings.coefficients is not row_coefficients:  # classes alike, whatever came before
+            weight = weight * (rows.weight.sum() / weight.sum())
+        self.counted, width = rows._replace(weight=weight), rows.X.shape[1]
+        # Even a given shrinkage has its sharpness.
+        chooses = spec.head == "discriminant"
+        most = min(_ROWS, _VALUES // width, _SCORES // n_classes) if chooses else 0
+        self.seen = SeenVectors.of(self.counted, rows.weight, n_classes, most, before)
+        self.moments = self.seen.sums.moments()
+        known = 0 if before is None else before.sums.weight
+        self.new_classes = (known == 0) & (self.seen.sums.weight > 0) & (before is not None)
+        self.chosen = self._choice() if chooses else None
+        self.seen = self.seen.choosing(self.chosen)
 
-    def _deal(self, n_classes: int) -> np.ndarray:
-        """Return the fold of each row from 1; 0 is of rows that are never left out."""
-        rows, width = self.rows, self.rows.X.shape[1]
-        fit_memory = _NUMBERS // (width * (width + n_classes))
-        folds = None
-        if self.spec.head == "search":
-            by_class = deal_classes(np.bincount(rows.y, minlength=n_classes))
-            if by_class is not None and by_class.max() <= fit_memory:
-                folds = by_class[rows.y]
-        else:
-            most = min(_FOLDS if len(rows.y) >= _FEW_ROWS else _FOLDS_OF_FEW, fit_memory)
-            by_row = assign_folds(rows, most, lambda X: X) if most > 1 else None
-            folds = None if by_row is None else by_row - NO_FOLD
-        return np.zeros(len(rows.y), np.int64) if folds is None else folds
-
-    def recipe(self) -> Recipe:
+    def _recipe(self) -> Recipe:
         """Return the closed form for search: what is given stands, the rest is chosen."""
-        given = {
-            name: float(value)
-            for name in Recipe._fields
-            if (value := getattr(self.spec, name)) is not None
-        }
-        usual = USUAL._replace(**given)
-        if not self.folds.any():
+        values = ((name, getattr(self.spec, name)) for name in Recipe._fields)
+        given = {name: float(value) for name, value in values if value is not None}
+        usual, sums, rows = USUAL._replace(**given), self.seen.sums, self.counted
+        n_classes, width = sums.sums.shape
+        folds = deal_classes(np.bincount(rows.y, minlength=n_classes))
+        room = _NUMBERS // (width * (width + n_classes))
+        if len(given) == len(usual) or folds is None or folds.max() > room:
             return usual
+        moments = FoldMoments.of(
+            rows.X, rows.y, rows.weight, n_classes, folds[rows.y], self.rows.weight, sums
+        )
         others = list(dict.fromkeys(recipe._replace(**given) for recipe in RECIPES))
-        by_class = np.zeros(self.moments.weight.shape[1], np.int64)
-        by_class[self.rows.y] = self.folds
-        return choose_recipe(self.moments, self.rows, by_class, usual, others)
+        return choose_recipe(moments, rows, folds, usual, others)
 
     def encoder(self) -> SphereEncoder:
         """Return the module: rows centred and, for search, whitened; the body is at zero."""
         settings, width = self.settings, self.settings.n_components
         shape = self.rows.X.shape[1:]
-        moments, matrix, spec = self.moments.without(), None, self.spec
+        moments, matrix, spec = self.moments, None, self.spec
         centre = moments.centre
         device, dtype = settings.device, settings.dtype
         if spec.head == "search":
@@ -111,7 +112,7 @@ class VectorStart:
                     f"n_components={width}, and the vectors have {shape[0]} values: pass at most "
                     "so many, or None for all of them."
                 )
-            recipe = self.recipe()
+            recipe = self._recipe()
             matrix = to_tensor(Whitening(moments).matrix(recipe, width), device, dtype)
             centre = moments.centre if recipe.power > 0 else np.zeros(shape)
             spec = clone(spec).set_params(**recipe._asdict())
@@ -121,6 +122,22 @@ class VectorStart:
         body = spec.build(prepare.output_shape(shape), width).to(device=device, dtype=dtype)
         rebuilt = spec if type(spec) in SHORTHANDS["encoder"].values() else None
         return SphereEncoder(prepare, body, shape, width, rebuilt)
+
+    def continued(self, module: SphereEncoder) -> SphereEncoder:
+        """Return :meth:`encoder` with what training learned of a fitted module.
+
+        Leading directions have no sign of their own, and like ones no order: they are turned as
+        near to the former as they come, which the map was learned on.
+        """
+        encoder = self.encoder()
+        if self.spec.head == "search":
+            former, matrix = module.prepare.matrix, encoder.prepare.matrix
+            with torch.no_grad():
+                if former.shape[0] > former.shape[1]:
+                    left, _, right = torch.linalg.svd(matrix.T @ former, full_matrices=False)
+                    matrix.copy_(matrix @ (left @ right))
+                encoder.body.weight.copy_(module.body.weight)
+        return encoder
 
     def aim(self, encoder: SphereEncoder, proxies: Tensor) -> None:
         """Set the discriminant's weights, so that products with the proxies are its scores.
@@ -138,30 +155,53 @@ class VectorStart:
         """
         if self.spec.head == "search":
             return
-        moments, chosen = self.moments.without(), self._chosen()
-        weights, bias = discriminant(moments, chosen.shrinkage)
-        weights, bias = chosen.sharpness * weights, chosen.sharpness * bias
-        bias = bias + np.log(moments.shares)
-        points = to_numpy(proxies).astype(np.float64)
-        inverse = np.linalg.pinv(points - points.mean(0))
+        weights, bias = discriminant(self.moments, self.chosen or self._guess())
+        inverse = _inverse(to_numpy(proxies).astype(np.float64))
         weights, bias = inverse @ (weights - weights.mean(0)), inverse @ (bias - bias.mean())
         with torch.no_grad():
             encoder.body.weight.copy_(torch.from_numpy(weights))
             encoder.body.bias.copy_(torch.from_numpy(bias))
         # Outputs of a usual length lie halfway between the middle of the ball and the sphere.
-        spread = np.einsum("kd,de,ke->", weights, moments.total, weights) + bias @ bias
+        spread = np.sum((weights @ self.moments.total) * weights) + bias @ bias
         encoder.softness = float(spread) or 1.0
 
-    def _chosen(self) -> Discriminant:
+    def _guess(self) -> Discriminant:
+        """Return what is taken where no row is left out."""
+        found = typical(len(self.seen.sums.shift))
         given = self.spec.shrinkage
-        guess = typical(self.rows.X.shape[1])
-        if given is not None:
-            guess = guess._replace(shrinkage=float(given))
-        left_out = np.flatnonzero(self.folds)
-        if not len(left_out):
-            return guess
-        drawn = left_out[calibration_rows(len(left_out), self.moments.weight.shape[1])]
-        some, folds = self.rows.take(drawn), self.folds[drawn]
-        shrinkages = SHRINKAGES if given is None else (guess.shrinkage,)
-        X = np.asarray(some.X[:], np.float64)
-        return choose(self.moments, X, some.y, some.weight, folds, shrinkages)
+        return found if given is None else found._replace(shrinkage=float(given))
+
+    def _choice(self) -> Discriminant | None:
+        """Return what rows left out choose, of now or of before, if these were more."""
+        given, (sums, _, kept, chosen, chosen_by) = self.spec.shrinkage, self.seen
+        if chosen is not None and len(kept.y) < chosen_by:
+            return chosen if given is None else chosen._replace(shrinkage=float(given))
+        n_classes = len(sums.weight)
+        folds = _deal(kept, n_classes)
+        if folds is None:
+            return chosen
+        at = folds != NO_FOLD
+        X, y, weight, count, _ = (a[at] for a in kept)
+        X, folds = np.asarray(X, np.float64), folds[at]
+        moments = FoldMoments.of(X, y, weight, n_classes, folds, count, sums)
+        shrinkages = SHRINKAGES if given is None else (float(given),)
+        return choose(moments, X, y, weight, folds, shrinkages)
+
+
+def _inverse(points: np.ndarray) -> np.ndarray:
+    """Return what makes features of scores, (n_components, n_classes): products give them back."""
+    points = points - points.mean(0)
+    squares = points.T @ points
+    scale = np.trace(squares) / len(squares)
+    if scale and np.abs(squares / scale - np.eye(len(squares))).max() < _TIGHT:
+        return points.T / scale  # of a simplex: no decomposition of many classes
+    return np.linalg.pinv(points)
+
+
+def _deal(kept: KeptRows, n_classes: int) -> np.ndarray | None:
+    """Return the fold of each row, or None where none is left out."""
+    width = kept.X.shape[1]
+    most = _FOLDS if len(kept.y) >= _FEW_ROWS else _FOLDS_OF_FEW
+    most = min(most, _NUMBERS // (width * (width + n_classes)))
+    rows = Rows(kept.X, kept.y, kept.weight)
+    return assign_folds(rows, most, lambda X: X) if most > 1 else None

@@ -33,19 +33,27 @@ class Vectors(Encoder):
 
     Search is not trained further unless ``max_epochs`` says so, or there is something to train
     towards or to stop by: ``proxies`` that are an array, ``early_stopping``. Then six passes train
-    a linear map that starts at zero and is added. What is left at its default is ``alpha=0.2``,
+    a linear map that starts at zero and is added. What is left at ``"auto"`` is ``alpha=0.2``,
     ``proxies=Learned(learning_rate=1e-3)`` that start from the classes' means,
     ``uniformity=MHE(repulsion=1, repulsion_scale=20)``, ``learning_rate=1e-4`` and
     ``weight_decay=0``; the width is that of the vectors.
 
     ``"discriminant"`` is linear discriminant analysis written in the coordinates of the proxies:
     the nearest proxy is its prediction, and the probabilities are the softmax of its scores, as
-    sharp as rows left out say. It is not trained further unless ``max_epochs`` says so:
-    ``history_`` is empty.
+    sharp as rows left out say. These also say whether scores are those of normal densities, or of
+    class directions of one length ``w_c / |w_c|`` with half the squares as bias, which suits rows
+    of unit length: they vary less in a class whose mean is longer. It is not trained further unless
+    ``max_epochs`` says so: ``history_`` is empty.
 
-    Neither goes on from a former fit: ``warm_start`` and ``partial_fit`` are refused. Validation
-    rows calibrate the discriminant's probabilities, and with ``early_stopping`` the search head
-    keeps its start where training makes them no better.
+    ``partial_fit`` adds the rows to sums from which the closed form is solved anew: the
+    discriminant is that of one fit on all rows, but for rounding, and is not trained; so is that of
+    search, with l, p and v of the first call, and where ``max_epochs`` is passed it trains an epoch
+    on the rows of each call. What the discriminant chooses is chosen from up to 4,096 rows of the
+    stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was chosen
+    stays until as many rows came again. A fit keeps sums of up to 4,194,304 numbers for it. With
+    ``warm_start`` the closed form is of the new rows, and the trained map and proxies of search
+    go on. Validation rows calibrate the discriminant's probabilities, and with ``early_stopping``
+    the search head keeps its start where training makes them no better.
 
     Parameters
     ----------
@@ -53,7 +61,7 @@ class Vectors(Encoder):
         By default the discriminant in a :class:`~skhug.HUGClassifier`, and search in a
         :class:`~skhug.HUGEmbedder`.
     shrinkage : float, optional
-        l in (0, 1]. By default chosen: for search as said above, for the discriminant that of 1,
+        l in (0, 1]. By default chosen: for search as said above, for the discriminant that of 0.95,
         0.9, 0.7, 0.5, 0.3, 0.1 and 0.02 which has the least log-loss on rows left out, and 1 where
         rows are too few to leave any out: fewer than 25, or one of each class.
     power : float, optional

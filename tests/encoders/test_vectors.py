@@ -17,7 +17,10 @@ from sklearn.utils import estimator_checks as checks
 
 from skhug import MLP, HUGClassifier, HUGEmbedder, Vectors, load
 from skhug._data.class_moments import FoldMoments
+from skhug._data.rows import Rows
 from skhug._data.vector_rows import are_vectors
+from skhug._defaults import resolve
+from skhug._model.discriminant import FORMS, Discriminant, choose, discriminant
 from skhug._model.held_out_classes import (
     RECIPES,
     USUAL,
@@ -25,15 +28,10 @@ from skhug._model.held_out_classes import (
     deal_classes,
 )
 from skhug._model.whitening import Recipe, Whitening
+from skhug.losses import MHE
 from skhug.metrics import mean_average_precision_at_r
+from skhug.proxies._choice import Optimal
 
-# Refused: neither goes on from a former fit, and rows have no gaps.
-REFUSED = {
-    "check_fit_score_takes_y",
-    "check_n_features_in_after_fitting",
-    "check_estimators_partial_fit_n_features",
-    "check_estimators_pickle",
-}
 SKIPPED = {"check_array_api_input"}
 
 
@@ -156,7 +154,8 @@ def test_classes_of_one_row_are_never_held_out():
 
 @pytest.mark.parametrize("shrinkage", [1.0, 0.5, 0.02])
 @pytest.mark.parametrize("load_set", [vectors, lambda: load_digits(return_X_y=True)])
-def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrinkage):
+def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrinkage, monkeypatch):
+    monkeypatch.delitem(FORMS, "even")
     X, y = load_set()
     X = np.asarray(X, "f8")
     # Its shares count in full, ours against scores as sharp as rows left out say: alike they agree.
@@ -170,6 +169,39 @@ def test_nearest_proxies_are_scikit_learns_discriminant_analysis(load_set, shrin
     model.fit(X[rows], y[rows])
     peer.fit(X[rows], y[rows])
     assert np.mean(model.predict(X) == peer.predict(X)) > 0.999
+
+
+def test_even_scores_are_those_of_a_loop():
+    X, y = vectors(n_classes=4, rows_a_class=9, width=7, dtype="f8")
+    X, y = X[y.argsort()][3:], np.sort(y)[3:]  # classes of 6 and of 9 rows
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 4, np.zeros(len(y), int)).without()
+    weights, bias = discriminant(moments, Discriminant(0.5, 3.0, "even"))
+    _, within = naive_moments(X, y, np.ones(len(y)), 4)
+    within *= len(y) / (len(y) - 4)
+    shrunk = 0.5 * within + 0.5 * np.trace(within) / 7 * np.eye(7)
+    inverse = np.linalg.inv(shrunk)
+    means = [X[y == c].mean(0) - X.mean(0) for c in range(4)]
+    mean_square = np.mean([m @ inverse @ m for m in means])
+    for c, m in enumerate(means):
+        square, n = m @ inverse @ m, np.sum(y == c)
+        length = np.sqrt(square / mean_square)
+        assert_allclose(weights[c], 3 * inverse @ m / length)
+        by_chance = np.trace(inverse @ within) / n
+        kept = max(square - by_chance, 0.1 * square)
+        assert_allclose(bias[c], -3 * kept / 4 / length + np.log(n / len(y)))
+
+
+def test_the_form_of_the_scores_is_the_better_one_on_rows_left_out():
+    X, y = vectors(rows_a_class=60, noise=2.0, dtype="f8")
+    lengths = np.linspace(0.1, 1, 6)[:, None]
+    normal = np.random.default_rng(0).standard_normal((len(y), 40)) * 3
+    normal += (lengths * np.random.default_rng(1).standard_normal((6, 40)))[y]
+    chosen = []
+    for rows in (X, normal):
+        folds = np.arange(len(y)) % 5
+        moments = FoldMoments.of(rows, y, np.ones(len(y)), 6, folds)
+        chosen.append(choose(moments, rows, y, np.ones(len(y)), folds).form)
+    assert chosen == ["even", "normal"]
 
 
 def test_probabilities_are_the_softmax_of_scores_and_shares(fitted):
@@ -353,6 +385,12 @@ def test_what_is_set_stands_above_the_heads_own_defaults():
     model = HUGEmbedder(n_components=5, max_epochs=2, proxies="learned", random_state=0).fit(X, y)
     assert model.n_iter_ == 2
     assert model.transform(X).shape == (len(X), 5)
+    usual = HUGEmbedder(proxies="optimal", uniformity="mhe", learning_rate=3e-3, alpha=1.0)
+    settings = resolve(usual, Rows(X, y, np.ones(len(y))), np.arange(6), 0)
+    assert (settings.learning_rate, settings.alpha) == (3e-3, 1.0)
+    assert isinstance(settings.proxies, Optimal)
+    assert settings.uniformity.repulsion == MHE().repulsion
+    assert settings.max_epochs == 0
     with pytest.raises(ValueError, match="the vectors have 40 values"):
         HUGEmbedder(n_components=41).fit(X, y)
 
@@ -401,7 +439,7 @@ def test_auto_takes_it_for_vectors_and_says_so(Estimator):
     assert model.encoder == "auto"
     quick = {"max_epochs": 2, "random_state": 0}
     assert isinstance(Estimator("mlp", **quick).fit(X, y).module_.spec, MLP)
-    assert isinstance(Estimator(warm_start=True, **quick).fit(X, y).module_.spec, MLP)
+    assert isinstance(Estimator(warm_start=True, **quick).fit(X, y).module_.spec, Vectors)
     assert isinstance(Estimator(random_state=0).partial_fit(X, y).module_.spec, MLP)
     with_gap = X.copy()
     with_gap[0, 0] = np.nan
@@ -413,12 +451,13 @@ def test_auto_takes_it_for_vectors_and_says_so(Estimator):
 
 def test_what_cannot_be_is_refused_with_what_to_do():
     X, y = vectors()
-    with pytest.raises(ValueError, match="encoder='mlp'"):
-        HUGClassifier("vectors").partial_fit(X, y)
-    with pytest.raises(ValueError, match="encoder='mlp'"):
-        HUGClassifier("vectors", warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="neither warm_start nor partial_fit"):
-        HUGClassifier().fit(X, y).partial_fit(X, y)
+    network = HUGClassifier("mlp", max_epochs=2, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="the fitted model is a network"):
+        network.set_params(encoder="vectors").fit(X, y)
+    without_sums = HUGClassifier().fit(X, y)
+    del without_sums._progress
+    with pytest.raises(ValueError, match="sums of its rows were not kept"):
+        without_sums.partial_fit(X, y)
     with pytest.raises(ValueError, match="too large for their squares"):
         HUGClassifier("vectors").fit(X.astype("f8") * 1e200, y)
     with_gap = X.copy()
@@ -484,12 +523,10 @@ def test_iris_and_a_half_precision_table():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("estimator", [HUGClassifier("vectors"), HUGEmbedder("vectors")])
-def test_checks_of_scikit_learn_pass_but_for_what_is_refused(estimator):
+def test_checks_of_scikit_learn_pass(estimator):
     results = checks.check_estimator(estimator, on_fail=None, on_skip=None)
     failed = {r["check_name"]: r for r in results if r["status"] != "passed"}
-    assert set(failed) <= REFUSED | SKIPPED, {n: repr(r["exception"]) for n, r in failed.items()}
-    refused = [r for name, r in failed.items() if name in REFUSED]
-    assert all("encoder='mlp'" in str(r["exception"]) for r in refused)
+    assert set(failed) <= SKIPPED, {n: repr(r["exception"]) for n, r in failed.items()}
 
 
 def test_an_infinite_novelty_is_kept_in_files(tmp_path):

@@ -32,7 +32,7 @@ def objective_of(n_classes, proxies="optimal", encoder=None):
     )
     classes = np.arange(n_classes)
     settings = resolve(model, rows, classes, 0)
-    return build_objective(settings, *build_model(settings, Task(rows, None, classes)))
+    return build_objective(settings, *build_model(settings, Task(rows, None, classes))[:2])
 
 
 def test_operations_of_a_step_grow_with_learned_proxies_only():
