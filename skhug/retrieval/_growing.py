@@ -56,7 +56,7 @@ class Growing:
     @property
     def array(self) -> np.ndarray:
         """The rows, to read; whoever shows them to users makes that certain."""
-        return self._buffer[: self._n]
+        return self._buffer[: self._n].view(np.ndarray)  # a memory map's rows are an array too
 
     def extended(self, rows: np.ndarray) -> Growing:
         """Return the array with rows behind its own; this one stays as it is."""

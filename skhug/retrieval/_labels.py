@@ -69,7 +69,8 @@ def as_labels(y: Any, estimator: Any) -> np.ndarray:
         check_one_kind(y, "y")
     y = column_or_1d(check_y(y, estimator=estimator))
     check_one_kind(y, "y")
-    check_classification_targets(y)
+    if y.dtype.kind == "f":  # of others it warns where classes have a row each, as they may here
+        check_classification_targets(y)
     return y
 
 
@@ -143,7 +144,7 @@ def new_ids(ids: Any, n: int, before: np.ndarray, next_id: int) -> tuple[np.ndar
     if ids is None:
         return np.arange(next_id, next_id + n), next_id + n
     ids = _check_ids(ids, n)
-    if ids.dtype.kind == "U" or ids.min(initial=next_id) < next_id:
+    if {ids.dtype.kind, before.dtype.kind} != {"i"} or ids.min(initial=next_id) < next_id:
         _check_new_ids(ids, before)
     return ids, max(next_id, int(ids.max()) + 1) if ids.dtype.kind == "i" and n else next_id
 

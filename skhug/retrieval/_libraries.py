@@ -100,7 +100,7 @@ class _Faiss:
 
 
 class UsearchIndex(Index):
-    """A graph of usearch (``pip install "skhug[usearch]"``), by the inner product.
+    """A graph of usearch (``pip install "skhug[usearch]"``), by the cosine.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class UsearchIndex(Index):
                 binary = self.dtype == "b1"
                 index = usearch.Index(
                     ndim=-(-vectors.shape[1] // 8) * 8 if binary else vectors.shape[1],
-                    metric="hamming" if binary else "ip",
+                    metric="hamming" if binary else "cos",
                     dtype=self.dtype,
                     connectivity=self.connectivity,
                     expansion_add=self.expansion_add,
