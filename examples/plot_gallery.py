@@ -158,7 +158,7 @@ for flag, name, style in (
 right.axvline(threshold, color="black", linestyle="--", label="threshold")
 right.set(xlabel="Cosine to the nearest row", ylabel="Share of the visitors (%)")
 right.set_title("How near the nearest row is")
-right.legend(loc="upper left")
+right.legend(loc="upper right")
 
 target = Path("gallery.png")
 figure.savefig(target, dpi=120)

@@ -103,7 +103,7 @@ class Gallery(ClassifierMixin, GalleryRows):
     >>> from skhug.retrieval import Gallery
     >>> X, y = load_digits(return_X_y=True)
     >>> known = y < 8
-    >>> gallery = Gallery(HUGEmbedder(max_epochs=5, random_state=0)).fit(X[known], y[known])
+    >>> gallery = Gallery(HUGEmbedder("vectors", random_state=0)).fit(X[known], y[known])
     >>> nines = X[y == 9]
     >>> _ = gallery.partial_fit(nines[:5], [9] * 5)  # five rows of a new class, no training
     >>> gallery.classes_.tolist()
