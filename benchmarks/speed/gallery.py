@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 from common import as_table, interval, measure, write
 
 N, N_GRAPH, D, CLASSES, QUERIES, K = 1_000_000, 20_000, 128, 10_000, 200, 10
-ROUNDS, SINGLE = 5, 5
+ROUNDS, SINGLE = 4, 5
 BAR = 1.05
 
 
@@ -160,7 +160,6 @@ def memories() -> dict[str, dict[str, float]]:
         ("exact", "memory"),
         ("faiss", "memory"),
         ("int8", "disk"),
-        ("binary", "disk"),
     ):
         command = [sys.executable, __file__, index, storage]
         run = subprocess.run(command, check=True, capture_output=True, text=True)
