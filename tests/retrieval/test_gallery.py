@@ -377,15 +377,17 @@ def test_an_interrupt_at_any_line_leaves_the_old_or_the_new_gallery(rows, index)
     assert outcomes["interrupted"] > 3
 
 
-def test_a_copy_and_its_original_grow_apart():
-    one = Gallery(index="int8").fit(np.eye(3), [0, 1, 2])
+@pytest.mark.parametrize("index", ["exact", "int8"])
+def test_a_copy_and_its_original_grow_apart(index):
+    one = Gallery(index=index).fit(np.eye(3), [0, 1, 2])
+    one.partial_fit([[-1.0, 0, 0]], [0])  # there is room for more now, and the copy shares it
     other = copy.copy(one)
     one.partial_fit([[1.0, 1, 0]], [3])
     other.partial_fit([[0, 1.0, 1]], [4])
-    assert one.predict([[1.0, 1, 0], [0, 1, 1]]).tolist()[0] == 3
-    assert other.predict([[0, 1.0, 1]]).tolist() == [4]
-    assert one.classes_.tolist() == [0, 1, 2, 3]
-    assert one.vectors_[-1].tolist() != other.vectors_[-1].tolist()
+    for gallery, row, label in ((one, [1.0, 1, 0], 3), (other, [0, 1.0, 1], 4)):
+        assert gallery.predict([row]).tolist() == [label]
+        assert gallery.classes_.tolist() == [0, 1, 2, label]
+        np.testing.assert_allclose(gallery.vectors_[-1], np.array(row) / 2**0.5, rtol=1e-6)
 
 
 def test_what_is_shown_cannot_be_written_to(rows):
