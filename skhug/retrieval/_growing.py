@@ -28,13 +28,13 @@ ALLOCATE: dict[str, Callable[[tuple[int, ...], np.dtype], np.ndarray]] = {
 class Growing:
     """An array to which rows are added at the end, in amortised constant time a row.
 
-    It never changes: :meth:`extended` returns another one, which shares the memory where there
-    is room behind the rows of this one.
+    Its rows never change: :meth:`extended` returns another one, which shares the memory where there
+    is room behind them. Of two that extend the same one the later has that room.
 
     Parameters
     ----------
     buffer : ndarray
-        Whose first ``n`` rows it holds, the only ones written so far.
+        Whose first ``n`` rows it holds.
     n : int, optional
         Number of rows, all by default.
     allocate : callable
@@ -47,8 +47,6 @@ class Growing:
         self._buffer = buffer
         self._n = len(buffer) if n is None else n
         self._allocate = allocate
-        # Rows written to the buffer by whichever of those that share it went furthest.
-        self._written = [self._n]
 
     def __len__(self) -> int:
         return self._n
@@ -62,13 +60,9 @@ class Growing:
         """Return the array with rows behind its own; this one stays as it is."""
         n = self._n + len(rows)
         dtype = np.result_type(self._buffer, rows)
-        free = self._written[0] == self._n and n <= len(self._buffer)
-        if free and dtype == self._buffer.dtype:
-            self._written[0] = n
+        if n <= len(self._buffer) and dtype == self._buffer.dtype:
             self._buffer[self._n : n] = rows
-            more = Growing(self._buffer, n, self._allocate)
-            more._written = self._written
-            return more
+            return Growing(self._buffer, n, self._allocate)
         room = max(n, 2 * self._n)
         buffer = self._allocate((room, *self._buffer.shape[1:]), dtype)
         buffer[: self._n] = self._buffer[: self._n]

@@ -380,7 +380,7 @@ def test_an_interrupt_at_any_line_leaves_the_old_or_the_new_gallery(rows, index)
 @pytest.mark.parametrize("index", ["exact", "int8"])
 def test_a_copy_and_its_original_grow_apart(index):
     one = Gallery(index=index).fit(np.eye(3), [0, 1, 2])
-    one.partial_fit([[-1.0, 0, 0]], [0])  # there is room for more now, and the copy shares it
+    one.partial_fit([[-1.0, 0, 0]], [0])  # there is room for more now
     other = copy.copy(one)
     one.partial_fit([[1.0, 1, 0]], [3])
     other.partial_fit([[0, 1.0, 1]], [4])
