@@ -36,6 +36,8 @@ class Classes(NamedTuple):
         """Return the classes with those of y among them, and the codes of y."""
         new = np.unique(y)
         new = new[~np.isin(new, self.labels)] if len(self.labels) else new
+        if not len(new):
+            return self, self.codes[np.searchsorted(self.labels, y)]
         labels = np.concatenate([self.labels, new]) if len(self.labels) else new
         first = self.codes.max(initial=-1) + 1
         codes = np.concatenate([self.codes, np.arange(first, first + len(new))])
