@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skhug.optimizers import SGD, AdamW
     from skhug.persistence import load
     from skhug.proxies import Learned
+    from skhug.retrieval import Gallery
     from skhug.sampling import BalancedBatches
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "BalancedBatches",
     "Checkpoint",
     "ConvNet",
+    "Gallery",
     "HUGClassifier",
     "HUGEmbedder",
     "HUGLoss",
@@ -57,6 +59,7 @@ _HOMES = {
     "Vectors": "encoders",
     "Learned": "proxies",
     "BalancedBatches": "sampling",
+    "Gallery": "retrieval",
     "AdamW": "optimizers",
     "SGD": "optimizers",
     "Checkpoint": "checkpoint",
@@ -76,6 +79,7 @@ _MODULES = (
     "persistence",
     "plotting",
     "proxies",
+    "retrieval",
     "sampling",
 )
 

@@ -71,6 +71,15 @@ NAMES: dict[str, dict[str, str]] = {
         "The loss is of rows and proxies: none are mined. BalancedBatches, a batch_sampler, "
         "chooses the classes of a batch.": "miner mining triplets",
     },
+    "Gallery": {
+        "embedder": "encoder model estimator network backbone transformer",
+        "index": "backend algorithm search method",
+        "n_neighbors": "k n_neighbours neighbors neighbours top_k",
+        "threshold": "cutoff cut_off min_similarity",
+        "unknown_label": "unknown stranger_label outlier_label novel_label",
+        "temperature": "tau",
+        "Nearness is the cosine, of vectors scaled to length 1.": "metric distance",
+    },
     "fit": {
         "sample_weight": "weight weights sample_weights",
         "Pass X_val=... and y_val=....": "validation_data eval_set val_data validation "

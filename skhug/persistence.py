@@ -6,18 +6,24 @@ import os
 from typing import Any
 
 from skhug._docs import public
+from skhug._saving.archive import read_archive
 from skhug._saving.json_codec import PLAIN_KINDS
-from skhug._saving.models import load_model
+from skhug._saving.models import KIND, estimator_of
 from skhug.classifier import HUGClassifier
 from skhug.embedder import HUGEmbedder
+from skhug.retrieval import ExactIndex, FaissIndex, Gallery, QuantizedIndex, UsearchIndex
+from skhug.retrieval._files import gallery_of
 
 __all__ = ["load", "trusted_types"]
 __dir__ = public(globals())
 
-_KINDS = {kind.__name__: kind for kind in (HUGClassifier, HUGEmbedder)}
+_KINDS = {kind.__name__: kind for kind in (HUGClassifier, HUGEmbedder, Gallery)}
+# Classes of which a file has another form than the estimators' own, and what reads it.
+_READERS = {"Gallery": gallery_of}
+_INDEXES = (ExactIndex, FaissIndex, QuantizedIndex, UsearchIndex)
 
 
-def load(path: str | os.PathLike, **parameters: Any) -> HUGClassifier | HUGEmbedder:
+def load(path: str | os.PathLike, **parameters: Any) -> HUGClassifier | HUGEmbedder | Gallery:
     """Return the fitted estimator that ``estimator.save(path)`` wrote.
 
     The file is data: arrays and JSON under a checksum. Nothing in it is executed, whoever wrote
@@ -32,11 +38,12 @@ def load(path: str | os.PathLike, **parameters: Any) -> HUGClassifier | HUGEmbed
         Parameters to set in place of those in the file, as in ``set_params``. ``encoder=`` is
         needed where the encoder was the user's own: what had been passed to the estimator, a
         module with any weights, a callable or an encoder specification. It is built anew and
-        gets the weights in the file.
+        gets the weights in the file. Of a gallery ``embedder=`` is needed, fitted, where its own
+        was not of this library's.
 
     Returns
     -------
-    estimator : HUGClassifier or HUGEmbedder
+    estimator : HUGClassifier, HUGEmbedder or Gallery
         On the CPU, with the same predictions. ``partial_fit`` and ``fit`` with
         ``warm_start=True`` go on from there.
 
@@ -60,7 +67,10 @@ def load(path: str | os.PathLike, **parameters: Any) -> HUGClassifier | HUGEmbed
     >>> bool(np.array_equal(skhug.load(path).predict_proba(X), model.predict_proba(X)))
     True
     """
-    return load_model(path, _KINDS, parameters)
+    header, arrays = read_archive(path, KIND)
+    name = header.get("class") if isinstance(header, dict) else None
+    read = _READERS.get(name, estimator_of) if isinstance(name, str) else estimator_of
+    return read(path, header, arrays, _KINDS, parameters)
 
 
 def trusted_types() -> list[str]:
@@ -94,5 +104,5 @@ def trusted_types() -> list[str]:
     >>> skops.io.loads(data, trusted=trusted_types()).score(X, y) == pipeline.score(X, y)
     True
     """
-    kinds = (*_KINDS.values(), *PLAIN_KINDS.values())
+    kinds = (*_KINDS.values(), *_INDEXES, *PLAIN_KINDS.values())
     return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)

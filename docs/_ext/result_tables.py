@@ -240,6 +240,27 @@ def _memmap(results: dict) -> list[Table]:
     return [Table(["quantity", "measured"], rows)]
 
 
+def _gallery(results: dict) -> list[Table]:
+    searches = {name: {"recall": "", **row} for name, row in results["search"].items()}
+    columns = ("ours", "peer", "ratio", "against", "recall")
+    rows = [[name, *(cell(row[c]) for c in columns)] for name, row in searches.items()]
+    ratios = {f"{n} / {row['against']}": row["ratio"] for n, row in searches.items()}
+    memory = [
+        [name, *(f"{row[c]:.2f}" for c in ("building", "searching"))]
+        for name, row in results["memory"].items()
+    ]
+    growth = [[name, f"{row['microseconds']:.0f}"] for name, row in results["growth"].items()]
+    return [
+        Table(
+            ["search", "ours (s)", "peer (s)", "ratio", "peer", "recall"],
+            rows,
+            note=slower(ratios),
+        ),
+        Table(["memory over the vectors' bytes", "fit", "search"], memory),
+        Table(["a row more", "microseconds"], growth),
+    ]
+
+
 def _startup(results: dict) -> list[Table]:
     rows = [[name, f"{value:.3f}"] for name, value in results["seconds"].items()]
     return [Table(["statement", "seconds"], rows)]
@@ -272,6 +293,7 @@ TABLES: dict[str, Callable[[dict], list[Table]]] = {
     "defaults": _defaults,
     "fit": _times("microseconds_a_step", "microseconds a step"),
     "frozen": _times("seconds", "CPU seconds a fit"),
+    "gallery": _gallery,
     "images_quick": _images_quick,
     "inference": _times("microseconds", "microseconds a call"),
     "loss": _loss,

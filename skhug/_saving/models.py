@@ -14,7 +14,7 @@ from torch import nn
 
 from skhug._data.prepare import Prepare
 from skhug._model.sphere_encoder import SphereEncoder
-from skhug._saving.archive import pack, read_archive, replace_file
+from skhug._saving.archive import pack, replace_file
 from skhug._saving.json_codec import NotPlainError, decode, encode
 from skhug._saving.modules import (
     full_state,
@@ -28,9 +28,9 @@ from skhug.encoders import Encoder
 from skhug.encoders._encoder import build_body
 from skhug.encoders._probing import evaluate
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["KIND", "estimator_of", "save_model", "tree_of", "written"]
 
-_KIND = "model"
+KIND = "model"
 # Saved beside what ends in an underscore: the state of partial_fit, and what set_output set.
 _MORE_ATTRIBUTES = ("_progress", "_sklearn_output_config")
 # Of one machine, and what a stranger's file should not choose.
@@ -49,17 +49,22 @@ def save_model(estimator: Any, path: str | os.PathLike) -> None:
             "Use pickle."
         )
     arrays: dict[str, np.ndarray] = {}
-    tree = {
+    tree = tree_of(estimator, arrays)
+    replace_file(Path(path), pack(KIND, tree, arrays))
+
+
+def tree_of(estimator: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return a fitted estimator as JSON holds it, its arrays put aside by name."""
+    return {
         "class": type(estimator).__name__,
         "parameters": _written_parameters(estimator, arrays),
         "attributes": {
-            name: _written(f"the attribute {name}", value, arrays)
+            name: written(f"the attribute {name}", value, arrays)
             for name, value in vars(estimator).items()
             if _is_saved(name)
         },
-        "module": _written("module_", _module_tree(estimator.module_), arrays),
+        "module": written("module_", _module_tree(estimator.module_), arrays),
     }
-    replace_file(Path(path), pack(_KIND, tree, arrays))
 
 
 def _is_saved(name: str) -> bool:
@@ -73,14 +78,21 @@ def _written_parameters(estimator: Any, arrays: dict[str, np.ndarray]) -> dict[s
         del parameters[name]
     if estimator.module_.spec is None:  # the caller of load brings it
         del parameters["encoder"]
-    written = {}
+    tree = {}
     for name, value in parameters.items():
         instead = f" Or set_params({name}=...) to a default and pass {name}= to load."
-        written[name] = _written(f"the parameter {name}", value, arrays, instead)
-    return written
+        tree[name] = written(f"the parameter {name}", value, arrays, instead)
+    return tree
 
 
-def _written(what: str, value: Any, arrays: dict[str, np.ndarray], instead: str = "") -> Any:
+def written(what: str, value: Any, arrays: dict[str, np.ndarray], instead: str = "") -> Any:
+    """Return a value as JSON holds it, its arrays put aside by name.
+
+    Raises
+    ------
+    ValueError
+        If no file without code can hold it, with its name and what to do.
+    """
     try:
         return encode(value, arrays)
     except NotPlainError as error:
@@ -116,9 +128,20 @@ def _probe(prepare: Prepare, body: nn.Module, input_shape: tuple[int, ...]) -> t
     return probe if torch.equal(probe, again) else None
 
 
-def load_model(path: str | os.PathLike, kinds: Mapping[str, type], given: dict[str, Any]) -> Any:
-    """Return the estimator of a file; see :func:`skhug.load`."""
-    header, arrays = read_archive(path, _KIND)
+def estimator_of(
+    path: str | os.PathLike,
+    header: Any,
+    arrays: dict[str, np.ndarray],
+    kinds: Mapping[str, type],
+    given: dict[str, Any],
+) -> Any:
+    """Return the estimator of :func:`tree_of`; see :func:`skhug.load`.
+
+    Raises
+    ------
+    ValueError
+        If it is none, with the file's path.
+    """
     try:
         packed = decode(header["module"], arrays)
         prepare, spec, state = unpack_prepare(packed), packed["spec"], packed["state"]

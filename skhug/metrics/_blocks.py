@@ -53,18 +53,13 @@ class Block:
 
     def nearest(self, k: int) -> tuple[Tensor, Tensor]:
         """Return similarities and gallery rows of the k nearest of every query."""
-        parts: list[tuple[Tensor, Tensor]] = []
+        best = None
         every = torch.arange(len(self.rows), device=self.rows.device)
         for columns, similarity in self.similarities(every):
             if similarity.shape[1] == self.n_gallery:
                 self._kept = similarity
-            values, index = largest(similarity, k)
-            parts.append((values, index + columns.start))
-            if len(parts) > 1:
-                values, index = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
-                values, order = values.topk(min(k, values.shape[1]), 1)
-                parts = [(values, index.gather(1, order))]
-        return parts[0]
+            best = nearest_so_far(best, similarity, columns.start, k)
+        return best
 
     def count_above(self, places: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
         """Count the rows nearer than a bound for each of some queries, and the hits among them."""
@@ -147,6 +142,22 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     column = place // k * m + chosen.gather(1, place % k)
     rest = place - k * size  # among the columns in no group
     return found, torch.where(rest < 0, column, rest + m * size)
+
+
+def nearest_so_far(
+    best: tuple[Tensor, Tensor] | None, similarity: Tensor, start: int, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return the k largest of each row, and their columns, of chunks up to this one.
+
+    ``best`` is what the chunks before it gave, ``start`` is the column that this one begins at.
+    """
+    values, index = largest(similarity, k)
+    index = index + start
+    if best is None:
+        return values, index
+    values, index = (torch.cat(pair, 1) for pair in zip(best, (values, index), strict=True))
+    values, order = values.topk(min(k, values.shape[1]), 1)
+    return values, index.gather(1, order)
 
 
 def _count(mask: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ LAYERS = [
         "_training",
         "_base",
         "classifier, embedder",
+        "retrieval",
         "model_selection, persistence, export",
         "__init__",
     )

@@ -20,6 +20,7 @@ from skhug import (
     BalancedBatches,
     Checkpoint,
     ConvNet,
+    Gallery,
     HUGClassifier,
     HUGEmbedder,
     HUGLoss,
@@ -32,7 +33,7 @@ from skhug.augment import Affine, Compose, Cutout, HorizontalFlip, RandomCrop
 
 CONFIGURED = [
     *(MGD, MHE, MHS, MLP, SGD, AdamW, BalancedBatches, Checkpoint, ConvNet, HUGClassifier),
-    *(HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet),
+    *(Gallery, HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet),
     *(Affine, Compose, Cutout, HorizontalFlip, RandomCrop),
 ]
 
