@@ -42,6 +42,7 @@ from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
+from skhug.proxies._nested import Nested
 from skhug.sampling import BalancedOrder
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Settings(NamedTuple):
     n_components: int
     width_given: bool
     proxies: Learned | Optimal | np.ndarray
+    prefixes: tuple[int, ...]
     uniformity: Uniformity
     alpha: float
     beta: float
@@ -181,7 +183,7 @@ def resolve(
     )
     encoder = _encoder(e, rows, whole)
     e = _with_defaults_of(encoder, e)
-    proxies = _proxies(e.proxies)
+    proxies, prefixes = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
@@ -196,6 +198,7 @@ def resolve(
         n_components=e.n_components or _default_width(encoder, shape, len(classes)),
         width_given=e.n_components is not None,
         proxies=proxies,
+        prefixes=prefixes,
         uniformity=expand("uniformity", e.uniformity),
         alpha=e.alpha,
         beta=e.beta,
@@ -402,11 +405,17 @@ def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...])
     return checked_members(encoder, shape) if isinstance(encoder, Encoder) else 1
 
 
-def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
+def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[int, ...]]:
+    """Return what proxies are, and the prefixes of the components that are trained too."""
+    if isinstance(value, Nested):
+        check_instances(value.get_params(deep=False))
+        return _proxies(value.inner())[0], value.widths()
     if isinstance(value, str) and value == "optimal":
-        return Optimal()
+        return Optimal(), ()
     proxies = expand("proxies", value)
-    return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
+    if not isinstance(proxies, Learned):
+        proxies = np.asarray(proxies, dtype=np.float64)
+    return proxies, ()
 
 
 def _prepared_shape(fitted: SphereEncoder | None, encoder: Any, rows: Rows) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from skhug.encoders import MLP, ConvNet, ResNet, Vectors
 from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import SCHEDULES
 from skhug.optimizers._specifications import NAMED
-from skhug.proxies import Learned
+from skhug.proxies import Learned, Nested
 
 if TYPE_CHECKING:
     from skhug.metrics._class_statistics import Classwise
@@ -226,7 +226,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "uniformity": [StrOptions(set(SHORTHANDS["uniformity"])), Uniformity],
     "alpha": [_at_least(0, Real)],
     "beta": [Interval(Real, 0, None, closed="neither")],
-    "proxies": [StrOptions({"optimal", "learned"}), Learned, "array-like"],
+    "proxies": [StrOptions({"optimal", "learned"}), Learned, Nested, "array-like"],
     "optimizer": [StrOptions(set(NAMED)), HasMethods(["init", "step"]), callable],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
     "schedule": [StrOptions({"auto", *SCHEDULES}), callable],

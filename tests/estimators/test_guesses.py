@@ -24,6 +24,7 @@ from skhug import (
     HUGEmbedder,
     HUGLoss,
     Learned,
+    Nested,
     Pretrained,
     ResNet,
     _guess_tables,
@@ -32,7 +33,7 @@ from skhug.augment import Affine, Compose, Cutout, HorizontalFlip, RandomCrop
 
 CONFIGURED = [
     *(MGD, MHE, MHS, MLP, SGD, AdamW, BalancedBatches, Checkpoint, ConvNet, HUGClassifier),
-    *(HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet),
+    *(HUGEmbedder, HUGLoss, Learned, Nested, Pretrained, ResNet),
     *(Affine, Compose, Cutout, HorizontalFlip, RandomCrop),
 ]
 
@@ -50,6 +51,7 @@ NAMES = [
     ("activation", "encoder=MLP(activation=...)"),
     ("momentum", "optimizer=SGD(momentum=...)"),
     ("margin", "uniformity=MHE(repulsion=...)"),
+    ("matryoshka_dims", "proxies=Nested(prefixes=...)"),
     ("n_jobs", "GridSearchCV(..., n_jobs=n)"),
     ("alhpa", "Did you mean alpha?"),
     ("nonsense", "There are: encoder, n_components,"),
