@@ -7,7 +7,8 @@ cache, so that a run that was interrupted goes on:
     python benchmarks/evidence --data DIR --only noise
     python benchmarks/evidence --data DIR --quick         # all, in minutes
 
-DIR holds ``mnist.npz`` and ``cifar10.npz``; without it they come from OpenML.
+DIR holds ``mnist.npz`` and ``cifar10.npz``; without it they come from OpenML. Some questions need
+more, and say so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from evidence.harness import Lab
 QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
     "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors",
+    "nested",
 )  # fmt: skip
 
 
