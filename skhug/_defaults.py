@@ -39,10 +39,11 @@ from skhug.encoders._encoder import checked_members
 from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
+from skhug.losses._nested import Prefix
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
-from skhug.proxies._nested import Nested
+from skhug.proxies._nested import Nested, checked_prefixes, inner_proxies
 from skhug.sampling import BalancedOrder
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Settings(NamedTuple):
     n_components: int
     width_given: bool
     proxies: Learned | Optimal | np.ndarray
-    prefixes: tuple[int, ...]
+    prefixes: tuple[Prefix, ...]
     uniformity: Uniformity
     alpha: float
     beta: float
@@ -405,11 +406,11 @@ def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...])
     return checked_members(encoder, shape) if isinstance(encoder, Encoder) else 1
 
 
-def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[int, ...]]:
+def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[Prefix, ...]]:
     """Return what proxies are, and the prefixes of the components that are trained too."""
     if isinstance(value, Nested):
         check_instances(value.get_params(deep=False))
-        return _proxies(value.inner())[0], value.widths()
+        return _proxies(inner_proxies(value))[0], checked_prefixes(value)
     if isinstance(value, str) and value == "optimal":
         return Optimal(), ()
     proxies = expand("proxies", value)

@@ -36,6 +36,7 @@ from skhug.encoders import Encoder, Vectors
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._probing import output_width
 from skhug.losses import MHE, MHS, HUGLoss, Uniformity
+from skhug.losses._nested import Prefix
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
 from skhug.proxies._choice import Optimal
@@ -186,9 +187,9 @@ def initial_proxies(
             f"proxies has shape {proxies.shape}: pass one row for each of the {n_classes} classes "
             f"and one column for each of the {n_components} components."
         )
-    shortest = proxies[:, : prefixes[0] if prefixes else None]
+    shortest = proxies[:, : prefixes[0].width if prefixes else None]
     if not (np.isfinite(proxies).all() and shortest.any(axis=1).all()):
-        where = f" in its first {prefixes[0]} columns" if prefixes else ""
+        where = f" in its first {prefixes[0].width} columns" if prefixes else ""
         raise ValueError(
             f"proxies must be finite and no row may be zero{where}: it points nowhere."
         )
@@ -197,7 +198,7 @@ def initial_proxies(
 
 
 def best_points(
-    n_classes: int, n_components: int, prefixes: tuple[int, ...], uniformity: Uniformity
+    n_classes: int, n_components: int, prefixes: tuple[Prefix, ...], uniformity: Uniformity
 ) -> Tensor:
     """Return the best arrangement known, by the measure's own criterion where there is one."""
     s = uniformity.s if isinstance(uniformity, MHE) else 2.0
@@ -218,14 +219,14 @@ def place_classes(
     encoder: SphereEncoder,
     rows: Rows,
     seed: int,
-    prefixes: tuple[int, ...] = (),
+    prefixes: tuple[Prefix, ...] = (),
 ) -> Tensor:
     """Return the points in an order in which classes with similar rows get near ones.
 
     Points are near by the sum of their cosines in all ``prefixes``, if there are any.
     Nothing changes where all orders are alike, as those of the simplex, or too many.
     """
-    n_classes, n_components = len(points), min(prefixes or points.shape[1:])
+    n_classes, n_components = len(points), prefixes[0].width if prefixes else points.shape[1]
     if not n_components + 1 < n_classes <= MOST_CLASSES:
         return points
     with np.errstate(over="ignore", invalid="ignore"):

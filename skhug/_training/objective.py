@@ -17,6 +17,7 @@ from skhug._sphere import unit, widened
 from skhug._training.mlp_gradients import by_member, find_kernel, in_two_parts
 from skhug.losses import HUGLoss, Uniformity
 from skhug.losses._nested import (
+    Prefix,
     nested_between_fixed,
     nested_between_gradient,
     nested_within_sum,
@@ -41,9 +42,9 @@ class Objective(nn.Module):
     learned : bool
         Whether the proxies are trained. Fixed ones leave the between-class term without a
         gradient: it is computed once, and a step costs the same for any number of classes.
-    prefixes : tuple of int
-        Numbers of first components that have a loss of their own, the last one all of them;
-        what is minimised is the sum. By default all components have the only one.
+    prefixes : tuple of Prefix
+        First components that have a loss of their own, in the end all of them; what is minimised
+        is the sum. By default all components have the only one.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Objective(nn.Module):
         proxies: Tensor,
         loss: HUGLoss,
         learned: bool,
-        prefixes: tuple[int, ...] = (),
+        prefixes: tuple[Prefix, ...] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -178,7 +179,7 @@ class Objective(nn.Module):
         return unit(self.proxies)
 
 
-def _terms(measure: Uniformity, prefixes: tuple[int, ...]) -> tuple[Callable[..., Any], ...]:
+def _terms(measure: Uniformity, prefixes: tuple[Prefix, ...]) -> tuple[Callable[..., Any], ...]:
     """Return the functions of the terms: within and between with gradients, between if fixed."""
     if not prefixes:
         return within_sum, measure.between_gradient, measure.between_fixed

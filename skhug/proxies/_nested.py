@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -14,12 +15,20 @@ from torch import Tensor
 from skhug._configured import Configured, explained
 from skhug._sphere import unit
 from skhug.losses import hyperspherical_energy
+from skhug.losses._nested import Prefix
 from skhug.proxies._choice import _LARGE
 from skhug.proxies._closed_forms import random_proxies
 from skhug.proxies._minimised import _evaluations, _lbfgs
 from skhug.proxies._spherical_codes import spherical_code
 
-__all__ = ["Nested", "nested_arrangement", "side_by_side"]
+__all__ = [
+    "Nested",
+    "all_prefixes",
+    "checked_prefixes",
+    "inner_proxies",
+    "nested_arrangement",
+    "side_by_side",
+]
 
 # Components that a prefix has at least: on one there are but two points.
 _FEWEST = 2
@@ -30,8 +39,8 @@ _KEPT = 8
 class Nested(Configured):
     """Proxies for embeddings that can be cut: every prefix of them has a loss of its own.
 
-    What is minimised is the sum of the losses of ``z[:, :d]``, projected anew, beside the first
-    ``d`` columns of the proxies, for every ``d`` of ``prefixes`` and for all components. After the
+    What is minimised is the loss of all components and, weighted, those of ``z[:, :d]``, projected
+    anew, beside the first ``d`` columns of the proxies for every ``d`` of ``prefixes``. After the
     fit ``normalize(model.transform(X)[:, :d])`` is an embedding in ``d`` dimensions.
 
     Parameters
@@ -45,6 +54,9 @@ default="optimal"
         little energy on its own sphere, summed over the prefixes. ``"learned"`` are trained
         along, and the columns of a prefix by all losses that see them. No row of an array may
         have a prefix of zeros.
+    weight : float, default=0.1
+        What the loss of each prefix counts beside that of all components, above 0. More makes
+        short embeddings better and the whole one worse.
 
     See Also
     --------
@@ -52,7 +64,7 @@ default="optimal"
 
     Notes
     -----
-    ``loss_`` and the columns of ``history_`` are sums over the prefixes. ``proxies_`` are those of
+    ``loss_`` and the columns of ``history_`` are these sums. ``proxies_`` are those of
     all components, and so are prediction, probabilities and validation. A step costs little more:
     the encoder runs once. A search of more than about 5e8 for ``n_classes^2 sum(prefixes)`` takes
     too long: ``"optimal"`` is then the :func:`spherical_code` and its prefixes.
@@ -75,89 +87,100 @@ default="optimal"
     """
 
     @explained
-    def __init__(self, prefixes: Sequence[int], proxies: Any = "optimal") -> None:
+    def __init__(
+        self, prefixes: Sequence[int], proxies: Any = "optimal", weight: float = 0.1
+    ) -> None:
         self.prefixes = prefixes
         self.proxies = proxies
-
-    def widths(self) -> tuple[int, ...]:
-        """Return the prefixes as Python's integers.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they are none, or not in rising order from 2 on.
-        """
-        values = list(self.prefixes) if isinstance(self.prefixes, Iterable) else []
-        if not values or not all(isinstance(d, Integral) for d in values):
-            raise TypeError(
-                f"prefixes={self.prefixes!r}: pass numbers of components, for instance "
-                "Nested(prefixes=(16, 32))."
-            )
-        widths = tuple(int(d) for d in values)
-        if widths[0] < _FEWEST or any(a >= b for a, b in pairwise(widths)):
-            raise ValueError(
-                f"prefixes={self.prefixes!r}: pass numbers of components in rising order, each at "
-                f"least {_FEWEST}."
-            )
-        return widths
-
-    def inner(self) -> Any:
-        """Return the proxies that have these prefixes.
-
-        Raises
-        ------
-        ValueError
-            If they are none.
-        """
-        nested, text = isinstance(self.proxies, Nested), isinstance(self.proxies, str)
-        if nested or (text and self.proxies not in ("optimal", "learned")):
-            raise ValueError(
-                f"Nested has proxies={self.proxies!r}: pass 'optimal', 'learned', Learned(...) or "
-                "an array with a row a class."
-            )
-        return self.proxies
+        self.weight = weight
 
 
-def nested_arrangement(n_classes: int, prefixes: tuple[int, ...], s: float = 2.0) -> Tensor:
+def checked_prefixes(nested: Nested) -> tuple[Prefix, ...]:
+    """Return the prefixes and what each counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none, or not in rising order from 2 on, or the weight is not above 0.
+    """
+    given, weight = nested.prefixes, nested.weight
+    widths = list(given) if isinstance(given, Iterable) else []
+    if not widths or not all(isinstance(d, Integral) for d in widths):
+        raise TypeError(
+            f"prefixes={given!r}: pass numbers of components, for instance "
+            "Nested(prefixes=(16, 32))."
+        )
+    if widths[0] < _FEWEST or any(a >= b for a, b in pairwise(widths)):
+        raise ValueError(
+            f"prefixes={given!r}: pass numbers of components in rising order, each at least "
+            f"{_FEWEST}."
+        )
+    if not (isinstance(weight, Real) and 0 < weight < math.inf):
+        raise ValueError(f"Nested has weight={weight!r}: pass a finite number above 0.")
+    return tuple(Prefix(int(d), float(weight)) for d in widths)
+
+
+def inner_proxies(nested: Nested) -> Any:
+    """Return the proxies that have these prefixes.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    proxies = nested.proxies
+    unknown = isinstance(proxies, str) and proxies not in ("optimal", "learned")
+    if unknown or isinstance(proxies, Nested):
+        raise ValueError(
+            f"Nested has proxies={proxies!r}: pass 'optimal', 'learned', Learned(...) or an array "
+            "with a row a class."
+        )
+    return proxies
+
+
+def nested_arrangement(n_classes: int, prefixes: tuple[Prefix, ...], s: float = 2.0) -> Tensor:
     """Return points whose prefixes all have little energy, each on its own sphere.
 
     Parameters
     ----------
     n_classes : int
         At least 2.
-    prefixes : tuple of int
-        In rising order, the last one is the number of components.
+    prefixes : tuple of Prefix
+        In rising order, the last one is of all components.
     s : float
         Exponent of the energy.
 
     Returns
     -------
-    points : Tensor of shape (n_classes, prefixes[-1])
-        Unit rows, float64: a local minimum of the sum of the prefixes' energies.
+    points : Tensor of shape (n_classes, n_components)
+        Unit rows, float64: a local minimum of the weighted sum of the prefixes' energies.
     """
     return _search(n_classes, prefixes, s).clone()
 
 
 @lru_cache(maxsize=_KEPT)
-def _search(n_classes: int, prefixes: tuple[int, ...], s: float) -> Tensor:
-    columns, n_components = sum(prefixes), prefixes[-1]
+def _search(n_classes: int, prefixes: tuple[Prefix, ...], s: float) -> Tensor:
+    columns, n_components = sum(p.width for p in prefixes), prefixes[-1].width
     if n_classes**2 * columns > _LARGE:
         return spherical_code(n_classes, n_components, 0)
 
     def summed_energy(points: Tensor) -> Tensor:
-        return n_classes * sum(hyperspherical_energy(points[:, :d], s) for d in prefixes)
+        energies = (weight * hyperspherical_energy(points[:, :d], s) for d, weight in prefixes)
+        return n_classes * sum(energies)
 
     start = random_proxies(n_classes, n_components, random_state=0)
     return _lbfgs(summed_energy, start, _evaluations(1, n_classes, columns))
 
 
-def side_by_side(points: Tensor, prefixes: tuple[int, ...]) -> Tensor:
-    """Return the prefixes' unit points in one row each: their products are the sums of cosines."""
-    return torch.cat([unit(points[:, :d]) for d in prefixes], dim=1)
+def side_by_side(points: Tensor, prefixes: tuple[Prefix, ...]) -> Tensor:
+    """Return the prefixes' unit points in one row each: products are weighted sums of cosines."""
+    return torch.cat([weight**0.5 * unit(points[:, :d]) for d, weight in prefixes], dim=1)
 
 
-def all_prefixes(prefixes: tuple[int, ...], n_components: int) -> tuple[int, ...]:
+def all_prefixes(prefixes: tuple[Prefix, ...], n_components: int) -> tuple[Prefix, ...]:
     """Return what is trained: the prefixes and all components; nothing where there are none.
+
+    All components count 1, whether they are among the prefixes or not.
 
     Raises
     ------
@@ -166,9 +189,10 @@ def all_prefixes(prefixes: tuple[int, ...], n_components: int) -> tuple[int, ...
     """
     if not prefixes:
         return ()
-    if prefixes[-1] > n_components:
+    if prefixes[-1].width > n_components:
         raise ValueError(
-            f"Nested has a prefix of {prefixes[-1]} components and the embeddings have "
+            f"Nested has a prefix of {prefixes[-1].width} components and the embeddings have "
             f"{n_components}: raise n_components, or leave longer prefixes out."
         )
-    return prefixes if prefixes[-1] == n_components else (*prefixes, n_components)
+    shorter = (prefix for prefix in prefixes if prefix.width < n_components)
+    return (*shorter, Prefix(n_components, 1.0))

@@ -6,8 +6,13 @@ import torch
 
 from skhug import HUGEmbedder, Learned, Nested
 from skhug.losses import hyperspherical_energy
+from skhug.losses._nested import Prefix
 from skhug.proxies import optimal_proxies, simplex
 from skhug.proxies._nested import all_prefixes, nested_arrangement, side_by_side
+
+
+def weighted(*widths, weight=0.3):
+    return all_prefixes(tuple(Prefix(d, weight) for d in widths[:-1]), widths[-1])
 
 
 def energies(points, prefixes):
@@ -16,7 +21,7 @@ def energies(points, prefixes):
 
 def test_every_prefix_of_the_arrangement_has_nearly_the_least_energy():
     prefixes = (3, 6)
-    found = energies(nested_arrangement(20, prefixes), prefixes)
+    found = energies(nested_arrangement(20, weighted(*prefixes)), prefixes)
     best = [float(hyperspherical_energy(optimal_proxies(20, d, random_state=0))) for d in prefixes]
     assert all(e < 1.02 * b for e, b in zip(found, best, strict=True))
     plain = energies(optimal_proxies(20, 6, random_state=0), prefixes)
@@ -24,30 +29,39 @@ def test_every_prefix_of_the_arrangement_has_nearly_the_least_energy():
 
 
 def test_few_classes_are_a_simplex_in_every_prefix():
-    points = nested_arrangement(4, (3, 5, 9))
+    points = nested_arrangement(4, weighted(3, 5, 9))
     cosines = simplex(4, 3) @ simplex(4, 3).T
     for d in (3, 5, 9):
-        own = side_by_side(points, (d,))
+        own = side_by_side(points, (Prefix(d, 1.0),))
         torch.testing.assert_close(own @ own.T, cosines, atol=1e-4, rtol=0)
 
 
 def test_arrangements_are_the_same_every_time_and_nobodys_to_change():
-    first = nested_arrangement(20, (2, 4))
+    first = nested_arrangement(20, weighted(2, 4))
     kept = first.clone()
     first.zero_()
-    assert torch.equal(nested_arrangement(20, (2, 4)), kept)
+    assert torch.equal(nested_arrangement(20, weighted(2, 4)), kept)
 
 
 def test_arrangements_beyond_the_search_are_made_without(monkeypatch):
     monkeypatch.setattr("skhug.proxies._nested._LARGE", 1)
-    points = nested_arrangement(31, (3, 7))
+    points = nested_arrangement(31, weighted(3, 7))
     assert points.shape == (31, 7)
     assert all(np.isfinite(energies(points, (3, 7))))
 
 
-def test_all_components_are_trained_whether_they_are_named_or_not():
-    assert all_prefixes((2, 4), 8) == (2, 4, 8) == all_prefixes((2, 4, 8), 8)
+def test_all_components_count_one_whether_they_are_named_or_not():
+    shorter, whole = Prefix(2, 0.3), Prefix(8, 1.0)
+    assert all_prefixes((shorter,), 8) == (shorter, whole)
+    assert all_prefixes((shorter, Prefix(8, 0.3)), 8) == (shorter, whole)
     assert all_prefixes((), 8) == ()
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), "0.1", None])
+def test_weights_that_are_none_are_refused(iris, weight):
+    model = HUGEmbedder(n_components=8, proxies=Nested((2,), weight=weight), max_epochs=1)
+    with pytest.raises(ValueError, match="pass a finite number above 0"):
+        model.fit(*iris)
 
 
 @pytest.mark.parametrize(
