@@ -46,9 +46,11 @@ def learned() -> Learned:
     return Learned(learning_rate=PROXY_RATE)
 
 
-# Dimension and proxies of the models; the settings are the same.
-MODELS = {f"trained in {d}": (d, learned) for d in WIDTHS} | {
-    "nested": (FULL, lambda: Nested(PREFIXES, learned()))
+# Dimension, proxies and alpha of the models; all else is the same.
+MODELS = {
+    "nested": (FULL, lambda: Nested(PREFIXES, learned()), 0.2),
+    "trained in 64": (FULL, learned, 0.2),
+    "trained in 16": (16, learned, 0.02),
 }
 
 
@@ -60,14 +62,14 @@ def cut(z: np.ndarray, d: int) -> np.ndarray:
 def trial(folder: Path, name: str, train: tuple, search: tuple, seed: int, epochs: int) -> dict:
     """Train a model on some alphabets and search others by every prefix and principal space."""
     torch.set_num_threads(1)
-    d, proxies = MODELS[name]
+    d, proxies, alpha = MODELS[name]
     X, y = load(folder, train)
     model = HUGEmbedder(
         NETWORK,
         n_components=d,
         proxies=proxies(),
         uniformity=MHE(repulsion=1.0),
-        alpha=0.2,
+        alpha=alpha,
         learning_rate=2e-3,
         weight_decay=0.1,
         batch_size=128,
@@ -97,7 +99,7 @@ def ask(lab: Lab) -> None:
         train = tuple(name for name in TRAIN if name not in HELD_OUT)
         search, seeds, epochs = HELD_OUT, SEEDS[:2], 3
     run = lab.cache(trial, ignore=["folder"])
-    jobs = [(name, seed) for name in MODELS for seed in seeds]
+    jobs = [(name, seed) for seed in seeds for name in MODELS]
     trials = Parallel(n_jobs=lab.jobs, batch_size=1)(
         delayed(run)(lab.folder, name, train, search, seed, epochs) for name, seed in jobs
     )
@@ -124,7 +126,7 @@ def _of_measure(found: dict[str, list[dict]], measure: str) -> dict[str, dict[st
     }
     return {
         way: {str(d): _cell(found[model], f"{kind} {d} {measure}")
-              for d in WIDTHS for model, kind in [source(d)]}
+              for d in WIDTHS for model, kind in [source(d)] if model in found}
         for way, source in ways.items()
     }  # fmt: skip
 
@@ -136,16 +138,20 @@ def _cell(trials: list[dict], key: str) -> dict:
 
 def _table(measure: str, values: dict[str, dict[str, dict]]) -> Table:
     """Return a row a way and a column a dimension, and how nested ones stand beside trained."""
-    rows = [[way, *(show(c, 3) for c in cells.values())] for way, cells in values.items()]
-    nested, trained = values[NESTED], values[TRAINED]
-    ratios, stands = [], []
-    for d in nested:
-        ours, peer = (np.array(cells[d]["seeds"]) for cells in (nested, trained))
-        ratios.append(show(mean_and_error(ours / peer), 3))
-        stands.append(beside(ours, peer))
-    rows += [["nested to trained, ratio", *ratios], ["nested less trained", *stands]]
+    widths = [str(d) for d in WIDTHS]
+    rows = [
+        [way, *(show(cells[d], 3) if d in cells else "" for d in widths)]
+        for way, cells in values.items()
+    ]
+    ratios, stands = dict.fromkeys(widths, ""), dict.fromkeys(widths, "")
+    for d, cell in values[TRAINED].items():
+        ours, peer = np.array(values[NESTED][d]["seeds"]), np.array(cell["seeds"])
+        ratios[d] = show(mean_and_error(ours / peer), 3)
+        stands[d] = beside(ours, peer)
+    rows.append(["nested, cut, to trained in so many: ratio", *ratios.values()])
+    rows.append(["nested, cut, less trained in so many", *stands.values()])
     text = (
         f"{measure} of a search in so many dimensions: mean and standard error over the seeds. "
         "Ratio and difference are paired by seed."
     )
-    return Table(f"{measure} by dimension", text, ["", *(f"{d}" for d in nested)], rows)
+    return Table(f"{measure} by dimension", text, ["", *widths], rows)
