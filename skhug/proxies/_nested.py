@@ -155,21 +155,23 @@ def nested_arrangement(n_classes: int, prefixes: tuple[Prefix, ...], s: float = 
     points : Tensor of shape (n_classes, n_components)
         Unit rows, float64: a local minimum of the weighted sum of the prefixes' energies.
     """
+    if n_classes**2 * _columns(prefixes) > _LARGE:
+        return spherical_code(n_classes, prefixes[-1].width, 0)
     return _search(n_classes, prefixes, s).clone()
+
+
+def _columns(prefixes: tuple[Prefix, ...]) -> int:
+    return sum(prefix.width for prefix in prefixes)
 
 
 @lru_cache(maxsize=_KEPT)
 def _search(n_classes: int, prefixes: tuple[Prefix, ...], s: float) -> Tensor:
-    columns, n_components = sum(p.width for p in prefixes), prefixes[-1].width
-    if n_classes**2 * columns > _LARGE:
-        return spherical_code(n_classes, n_components, 0)
-
     def summed_energy(points: Tensor) -> Tensor:
         energies = (weight * hyperspherical_energy(points[:, :d], s) for d, weight in prefixes)
         return n_classes * sum(energies)
 
-    start = random_proxies(n_classes, n_components, random_state=0)
-    return _lbfgs(summed_energy, start, _evaluations(1, n_classes, columns))
+    start = random_proxies(n_classes, prefixes[-1].width, random_state=0)
+    return _lbfgs(summed_energy, start, _evaluations(1, n_classes, _columns(prefixes)))
 
 
 def side_by_side(points: Tensor, prefixes: tuple[Prefix, ...]) -> Tensor:
