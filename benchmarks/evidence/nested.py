@@ -48,7 +48,7 @@ def learned() -> Learned:
 
 # Dimension, proxies and alpha of the models; all else is the same.
 MODELS = {
-    "nested": (FULL, lambda: Nested(PREFIXES, learned()), 0.2),
+    "nested, alpha 0.02": (FULL, lambda: Nested(PREFIXES, learned()), 0.02),
     "trained in 64": (FULL, learned, 0.2),
     "trained in 16": (16, learned, 0.02),
 }
@@ -121,8 +121,8 @@ def _of_measure(found: dict[str, list[dict]], measure: str) -> dict[str, dict[st
         TRAINED: lambda d: (f"trained in {d}", "cut"),
         CUT: lambda d: (f"trained in {FULL}", "cut"),
         PCA_CUT: lambda d: (f"trained in {FULL}", "PCA"),
-        NESTED: lambda d: ("nested", "cut"),
-        "nested, PCA": lambda d: ("nested", "PCA"),
+        NESTED: lambda d: ("nested, alpha 0.02", "cut"),
+        "nested, PCA": lambda d: ("nested, alpha 0.02", "PCA"),
     }
     return {
         way: {str(d): _cell(found[model], f"{kind} {d} {measure}")
