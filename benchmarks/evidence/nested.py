@@ -2,13 +2,13 @@
 
 Omniglot as in ``retrieval.py``: 154 characters of five alphabets to train on, 88 of three others to
 search, the same network, batches of 128, 15 epochs. The un-nested model of 64 dimensions has the
-setting that six trials on held-out alphabets gave it there (alpha 0.2).
-The others have it too but for their alpha, 0.02: on the same alphabets, one trial each, that did
-better than 0.2 in 16 dimensions, and worse in 64: MAP@R 0.434 un-nested and 0.439 nested, where
-the un-nested model with 0.2 has 0.455 and 0.465 by two seeds. What else was tried there for nested components: proxies of their
-own for every prefix and fixed ones did worse, a weight of 1 for prefixes made 16 dimensions better
-and 64 worse. Nested components with alpha 0.2 were tried on the test alphabets before, with one
-seed: MAP@R 0.587 in 64 dimensions, 0.427 in 16. PCA is fitted on the training rows' embeddings. One
+setting that six trials on held-out alphabets gave it there (alpha 0.2). The others have it too but
+for their alpha, 0.02: on the same alphabets, one trial each, that did better than 0.2 in 16
+dimensions and worse in 64 (MAP@R 0.434 un-nested, 0.439 nested; the un-nested model with alpha 0.2
+has 0.455 and 0.465 by two seeds). Tried there too for nested components: proxies of their own for
+every prefix and fixed ones did worse, a weight of 1 for prefixes made 16 dimensions better and 64
+worse. Nested components with alpha 0.2 were tried on the test alphabets before, with one seed:
+MAP@R 0.587 in 64 dimensions, 0.427 in 16. PCA is fitted on the training rows' embeddings. One
 thread:
 
     pip install pytorch-metric-learning
