@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from skhug.losses import MGD, MHE, MHS, HUGLoss
     from skhug.optimizers import SGD, AdamW
     from skhug.persistence import load
-    from skhug.proxies import Learned
+    from skhug.proxies import Learned, Nested
     from skhug.retrieval import Gallery
     from skhug.sampling import BalancedBatches
 
@@ -38,6 +38,7 @@ __all__ = [
     "HUGEmbedder",
     "HUGLoss",
     "Learned",
+    "Nested",
     "Pretrained",
     "ResNet",
     "Vectors",
@@ -58,6 +59,7 @@ _HOMES = {
     "ResNet": "encoders",
     "Vectors": "encoders",
     "Learned": "proxies",
+    "Nested": "proxies",
     "BalancedBatches": "sampling",
     "Gallery": "retrieval",
     "AdamW": "optimizers",

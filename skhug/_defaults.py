@@ -38,9 +38,11 @@ from skhug.encoders._encoder import checked_members
 from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
+from skhug.losses._nested import Prefix
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
+from skhug.proxies._nested import Nested, checked_prefixes, inner_proxies
 from skhug.sampling import BalancedOrder
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ class Settings(NamedTuple):
     n_components: int
     width_given: bool
     proxies: Learned | Optimal | np.ndarray
+    prefixes: tuple[Prefix, ...]
     uniformity: Uniformity
     alpha: float
     beta: float
@@ -182,7 +185,7 @@ def resolve(
         learning_rate=e.learning_rate,
         weight_decay=e.weight_decay,
     )
-    proxies = _proxies(e.proxies)
+    proxies, prefixes = _proxies(e.proxies)
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
@@ -197,6 +200,7 @@ def resolve(
         n_components=e.n_components or _default_width(encoder, shape, len(classes)),
         width_given=e.n_components is not None,
         proxies=proxies,
+        prefixes=prefixes,
         uniformity=expand("uniformity", e.uniformity),
         alpha=e.alpha,
         beta=e.beta,
@@ -387,7 +391,7 @@ def _as_fitted(encoder: Any, fitted: Any) -> Any:
 def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
     """Return an estimator with an encoder's own values for what was left open."""
     own = dict(OF_VECTORS[encoder.head]) if isinstance(encoder, Vectors) else {}
-    given_proxies = not isinstance(estimator.proxies, str | Learned | Optimal)
+    given_proxies = not isinstance(estimator.proxies, str | Learned | Nested | Optimal)
     if own and encoder.head == "search" and (given_proxies or estimator.early_stopping):
         own["max_epochs"] = EPOCHS_OF_SEARCH
     left = {name: v for name, v in {**USUAL, **own}.items() if _is_open(getattr(estimator, name))}
@@ -421,11 +425,17 @@ def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...])
     return checked_members(encoder, shape) if isinstance(encoder, Encoder) else 1
 
 
-def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
+def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[Prefix, ...]]:
+    """Return what proxies are, and the prefixes of the components that are trained too."""
+    if isinstance(value, Nested):
+        check_instances(value.get_params(deep=False))
+        return _proxies(inner_proxies(value))[0], checked_prefixes(value)
     if isinstance(value, str) and value == "optimal":
-        return Optimal()
+        return Optimal(), ()
     proxies = expand("proxies", value)
-    return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
+    if not isinstance(proxies, Learned):
+        proxies = np.asarray(proxies, dtype=np.float64)
+    return proxies, ()
 
 
 def _prepared_shape(fitted: SphereEncoder | None, encoder: Any, rows: Rows) -> tuple[int, ...]:

@@ -57,6 +57,8 @@ NAMES: dict[str, dict[str, str]] = {
         "Pass optimizer=AdamW(beta_1=..., beta_2=...).": "betas beta1 beta2",
         "Pass proxies=Learned(attached=...).": "attached detach",
         "Pass proxies=Learned(learning_rate=...).": "proxy_lr proxy_learning_rate",
+        "Pass proxies=Nested(prefixes=...).": "nested prefixes matryoshka matryoshka_dims mrl "
+        "truncate_dim nesting_list",
         "A fit runs in one process: torch.set_num_threads(n) sets its threads, and "
         "GridSearchCV(..., n_jobs=n) makes fits at once.": "n_jobs num_workers n_threads",
         "scikit-learn has callbacks from 1.9 on: estimator.set_callbacks(...).": "callbacks",
@@ -155,6 +157,7 @@ NAMES: dict[str, dict[str, str]] = {
         "It is a parameter of the estimator, weight_decay.": "wd weight_decay",
         "Momentum is Nesterov's wherever it is above 0.": "nesterov dampening",
     },
+    "Nested": {"prefixes": "dims dimensions widths nesting_list matryoshka_dims n_components"},
     "Learned": {"learning_rate": "lr proxy_lr", "attached": "detach detached attach"},
     "Checkpoint": {
         "folder": "path dir directory dirname dirpath file filename",
@@ -192,6 +195,7 @@ VALUES: dict[str, dict[str, str]] = {
         "fixed etf neuralcollapse auto None": "'optimal'",
         "simplex": "'optimal', which is the simplex wherever it fits",
         "learnable trainable train": "'learned'",
+        "nested matryoshka": "Nested(prefixes=(16, 32))",
         "random": "skhug.proxies.random_proxies(n_classes, n_components), or 'learned', which "
         "starts there",
         "...": "'optimal'",

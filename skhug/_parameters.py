@@ -20,7 +20,7 @@ from skhug.encoders import MLP, ConvNet, ResNet, Vectors
 from skhug.losses import MGD, MHE, MHS, Uniformity
 from skhug.optimizers import SCHEDULES
 from skhug.optimizers._specifications import NAMED
-from skhug.proxies import Learned
+from skhug.proxies import Learned, Nested
 
 if TYPE_CHECKING:
     from skhug.metrics._class_statistics import Classwise
@@ -237,7 +237,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "uniformity": [StrOptions({"auto", *SHORTHANDS["uniformity"]}), Uniformity],
     "alpha": [_at_least(0, Real), StrOptions({"auto"})],
     "beta": [Interval(Real, 0, None, closed="neither")],
-    "proxies": [StrOptions({"auto", "optimal", "learned"}), Learned, "array-like"],
+    "proxies": [StrOptions({"auto", "optimal", "learned"}), Learned, Nested, "array-like"],
     "optimizer": [StrOptions(set(NAMED)), HasMethods(["init", "step"]), callable],
     "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
     "schedule": [StrOptions({"auto", *SCHEDULES}), callable],

@@ -85,12 +85,13 @@ callable, default="auto"
         only; set beside fixed ones it is warned of.
     beta : float, default=1.0
         Weight of the within-class term, above 0.
-    proxies : {"auto", "optimal", "learned"}, Learned or array of shape (n_classes, \
+    proxies : {"auto", "optimal", "learned"}, Learned, Nested or array of shape (n_classes, \
 n_components), default="auto"
         ``"auto"`` is ``"optimal"``. These are computed before training and stay: the simplex where
         it fits, else the best arrangement found, in which up to 256 classes get points near one
         another where their rows are alike. ``"learned"`` are trained along,
         :class:`~skhug.proxies.Learned` says how. An array is fixed, in the order of ``classes_``.
+        :class:`~skhug.proxies.Nested` trains embeddings that can be cut to their first components.
     optimizer : {"adamw", "sgd"}, AdamW, SGD or callable, default="adamw"
         A callable makes a ``torch.optim`` optimizer of parameter groups, for instance
         ``functools.partial(torch.optim.RMSprop, alpha=0.9)``; what the partial fixes stands above

@@ -13,6 +13,7 @@ from torch import Tensor
 from skhug import augment
 from skhug._device import to_numpy
 from skhug._parameters import SHORTHANDS
+from skhug.proxies import Nested
 from skhug.sampling import BalancedBatches
 
 __all__ = ["PLAIN_KINDS", "NotPlainError", "decode", "encode", "map_leaves"]
@@ -23,6 +24,7 @@ PLAIN_KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(kind for named in SHORTHANDS.values() for kind in named.values()),
+        Nested,
         *(getattr(augment, name) for name in augment.__all__ if name != "Augmentation"),
         BalancedBatches,
     )

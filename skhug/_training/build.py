@@ -35,10 +35,12 @@ from skhug._training.vector_start import VectorStart
 from skhug.encoders import Encoder, Vectors
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._probing import output_width
-from skhug.losses import MHE, MHS, HUGLoss
+from skhug.losses import MHE, MHS, HUGLoss, Uniformity
+from skhug.losses._nested import Prefix
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
 from skhug.proxies._choice import Optimal
+from skhug.proxies._nested import all_prefixes, nested_arrangement, side_by_side
 
 __all__ = ["build_batches", "build_model", "build_objective"]
 
@@ -74,7 +76,11 @@ def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor)
         attached=learned and settings.proxies.attached,
     )
     objective = Objective(
-        encoder, proxies.to(device_of(encoder), encoder.prepare.dtype), loss, learned
+        encoder,
+        proxies.to(device_of(encoder), encoder.prepare.dtype),
+        loss,
+        learned,
+        all_prefixes(settings.prefixes, encoder.n_components),
     )
     objective.train_through(_training_body(settings, objective))
     return objective
@@ -196,12 +202,10 @@ def initial_proxies(
     """
     proxies, uniformity, seed = settings.proxies, settings.uniformity, settings.seed
     n_components = encoder.n_components
+    prefixes = all_prefixes(settings.prefixes, n_components)
     if isinstance(proxies, Optimal):
-        criterion = "separation" if isinstance(uniformity, MHS) else "energy"
-        s = uniformity.s if isinstance(uniformity, MHE) else 2.0
-        # One seed for all fits, so that a process searches once: no outcome is better than another.
-        points = optimal_proxies(n_classes, n_components, s, criterion=criterion, random_state=0)
-        return place_classes(points, encoder, rows, seed)
+        points = best_points(n_classes, n_components, prefixes, uniformity)
+        return place_classes(points, encoder, rows, seed, prefixes)
     if isinstance(proxies, Learned) and _searches(settings.encoder):
         return torch.from_numpy(class_centres(encoder, rows, n_classes))
     if isinstance(proxies, Learned):
@@ -211,10 +215,26 @@ def initial_proxies(
             f"proxies has shape {proxies.shape}: pass one row for each of the {n_classes} classes "
             f"and one column for each of the {n_components} components."
         )
-    if not (np.isfinite(proxies).all() and proxies.any(axis=1).all()):
-        raise ValueError("proxies must be finite and no row may be zero: it points nowhere.")
+    shortest = proxies[:, : prefixes[0].width if prefixes else None]
+    if not (np.isfinite(proxies).all() and shortest.any(axis=1).all()):
+        where = f" in its first {prefixes[0].width} columns" if prefixes else ""
+        raise ValueError(
+            f"proxies must be finite and no row may be zero{where}: it points nowhere."
+        )
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
     return unit(torch.as_tensor(proxies / np.abs(proxies).max(axis=1, keepdims=True)))
+
+
+def best_points(
+    n_classes: int, n_components: int, prefixes: tuple[Prefix, ...], uniformity: Uniformity
+) -> Tensor:
+    """Return the best arrangement known, by the measure's own criterion where there is one."""
+    s = uniformity.s if isinstance(uniformity, MHE) else 2.0
+    if prefixes:
+        return nested_arrangement(n_classes, prefixes, s)
+    criterion = "separation" if isinstance(uniformity, MHS) else "energy"
+    # One seed for all fits, so that a process searches once: no outcome is better than another.
+    return optimal_proxies(n_classes, n_components, s, criterion=criterion, random_state=0)
 
 
 def _searches(encoder: Any) -> bool:
@@ -222,19 +242,27 @@ def _searches(encoder: Any) -> bool:
     return isinstance(encoder, Vectors) and encoder.head == "search"
 
 
-def place_classes(points: Tensor, encoder: SphereEncoder, rows: Rows, seed: int) -> Tensor:
+def place_classes(
+    points: Tensor,
+    encoder: SphereEncoder,
+    rows: Rows,
+    seed: int,
+    prefixes: tuple[Prefix, ...] = (),
+) -> Tensor:
     """Return the points in an order in which classes with similar rows get near ones.
 
+    Points are near by the sum of their cosines in all ``prefixes``, if there are any.
     Nothing changes where all orders are alike, as those of the simplex, or too many.
     """
-    n_classes, n_components = points.shape
+    n_classes, n_components = len(points), prefixes[0].width if prefixes else points.shape[1]
     if not n_components + 1 < n_classes <= MOST_CLASSES:
         return points
     with np.errstate(over="ignore", invalid="ignore"):
         centres = class_centres(encoder, rows, n_classes)
     if not np.isfinite(centres).all():  # a module that takes rows as they are, of 1e308
         return points
-    return points[torch.from_numpy(similar_to_near(to_numpy(points), centres, seed))]
+    seen = side_by_side(points, prefixes) if prefixes else points
+    return points[torch.from_numpy(similar_to_near(to_numpy(seen), centres, seed))]
 
 
 def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndarray:

@@ -39,12 +39,15 @@ def find_kernel(objective: Any) -> Kernel | None:
     kernel : callable or None
         Takes (X, y, coef), sets the gradients and returns the within-class sum. There is one
         for plain perceptrons (linear layers and activations in turn, or a single linear layer, as
-        the head of a frozen backbone is) with fixed proxies and a measure without repulsion.
+        the head of a frozen backbone is) with fixed proxies, a measure without repulsion and one
+        loss, of all components.
     """
     body = objective.encoder.body
     networks = list(body.networks) if type(body) is Members else [body]
-    fixed = not objective.proxies.requires_grad and not objective.loss.uniformity.repulsion
-    if not fixed or not all(_is_plain(network) for network in networks):
+    pulls = not (
+        objective.proxies.requires_grad or objective.loss.uniformity.repulsion or objective.prefixes
+    )
+    if not pulls or not all(_is_plain(network) for network in networks):
         return None
     kinds = [type(layer) for layer in _layers_of(networks[0])[1::2]]
     layers = zip(*(_layers_of(network)[::2] for network in networks), strict=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,13 @@ from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
 from skhug._training.mlp_gradients import by_member, find_kernel, in_two_parts
-from skhug.losses import HUGLoss
+from skhug.losses import HUGLoss, Uniformity
+from skhug.losses._nested import (
+    Prefix,
+    nested_between_fixed,
+    nested_between_gradient,
+    nested_within_sum,
+)
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
 
@@ -35,15 +42,25 @@ class Objective(nn.Module):
     learned : bool
         Whether the proxies are trained. Fixed ones leave the between-class term without a
         gradient: it is computed once, and a step costs the same for any number of classes.
+    prefixes : tuple of Prefix
+        First components that have a loss of their own, in the end all of them; what is minimised
+        is the sum. By default all components have the only one.
     """
 
     def __init__(
-        self, encoder: SphereEncoder, proxies: Tensor, loss: HUGLoss, learned: bool
+        self,
+        encoder: SphereEncoder,
+        proxies: Tensor,
+        loss: HUGLoss,
+        learned: bool,
+        prefixes: tuple[Prefix, ...] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
         self.loss = loss
+        self.prefixes = prefixes
+        self._within, self._between, between_fixed = _terms(loss.uniformity, prefixes)
         # What training calls; held so that it is no second module of this one.
         self._body: Callable[[Tensor], Tensor] = encoder.body.__call__
         self._gradients: list[Tensor] = []
@@ -52,7 +69,7 @@ class Objective(nn.Module):
         self._fixed_between = None
         if not learned:
             with torch.no_grad():
-                self._fixed_between = loss.uniformity.between_fixed(self.proxies)
+                self._fixed_between = between_fixed(self.proxies)
 
     def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         """Set the parameters' gradients for a batch; return its (between, within).
@@ -95,7 +112,7 @@ class Objective(nn.Module):
             within += self._backward_within(*part)
         between = self._fixed_between
         if between is None:
-            between, push = self.loss.uniformity.between_gradient(self.proxies.detach())
+            between, push = self._between(self.proxies.detach())
             self.proxies.grad.add_(push, alpha=self.loss.alpha)
         return between, within
 
@@ -105,7 +122,7 @@ class Objective(nn.Module):
         n_members = len(raw) if raw.ndim == 3 else 1
         features = raw.flatten(0, 1) if n_members > 1 else raw  # one member after another
         # The loss brings its own gradients: autograd only has to take them through the body.
-        within = within_sum(
+        within = self._within(
             widened(features.detach()),
             self.proxies.detach(),
             y.repeat(n_members),
@@ -160,6 +177,18 @@ class Objective(nn.Module):
     def unit_proxies(self) -> Tensor:
         """Return the proxies as they are now, on the sphere."""
         return unit(self.proxies)
+
+
+def _terms(measure: Uniformity, prefixes: tuple[Prefix, ...]) -> tuple[Callable[..., Any], ...]:
+    """Return the functions of the terms: within and between with gradients, between if fixed."""
+    if not prefixes:
+        return within_sum, measure.between_gradient, measure.between_fixed
+    given = {"measure": measure, "prefixes": prefixes}
+    return (
+        partial(nested_within_sum, prefixes=prefixes),
+        partial(nested_between_gradient, **given),
+        partial(nested_between_fixed, **given),
+    )
 
 
 def _warn_out_of_memory(rows: int, parts: int) -> None:

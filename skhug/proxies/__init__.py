@@ -9,10 +9,12 @@ from skhug.proxies._closed_forms import (
     simplex,
 )
 from skhug.proxies._minimised import maximal_separation, minimal_energy
+from skhug.proxies._nested import Nested
 from skhug.proxies._spherical_codes import spherical_code
 
 __all__ = [
     "Learned",
+    "Nested",
     "cross_polytope",
     "maximal_separation",
     "minimal_energy",

@@ -17,6 +17,7 @@ from skhug import (
     ConvNet,
     HUGClassifier,
     Learned,
+    Nested,
     Pretrained,
     augment,
 )
@@ -93,6 +94,7 @@ CASES = {
     "single precision": (lambda: {"precision": "float32"}, rows),
     "one batch": (lambda: {"batch_size": 1000}, rows),
     "learned proxies": (lambda: {"proxies": Learned(learning_rate=0.02)}, rows),
+    "nested proxies": (lambda: {"proxies": Nested((2,), Learned(learning_rate=0.02))}, rows),
     "momentum": (lambda: {"optimizer": SGD(), "learning_rate": 0.05}, rows),
     "torch's optimizer": (
         lambda: {"optimizer": functools.partial(torch.optim.RMSprop, momentum=0.5)},

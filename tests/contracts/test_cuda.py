@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from skhug import MLP, Checkpoint, ConvNet, HUGClassifier, HUGEmbedder, Learned, Pretrained, ResNet
+from skhug import (
+    MLP,
+    Checkpoint,
+    ConvNet,
+    HUGClassifier,
+    HUGEmbedder,
+    Learned,
+    Nested,
+    Pretrained,
+    ResNet,
+)
 from skhug._model.embedding import embed
 from skhug._training import cuda_graph as _capture
 from skhug._training import fit as _fitting
@@ -44,7 +54,7 @@ def test_auto_is_the_gpu_and_a_missing_one_is_refused(iris):
 
 
 @pytest.mark.parametrize("Estimator", [HUGClassifier, HUGEmbedder])
-@pytest.mark.parametrize("proxies", ["optimal", Learned()], ids=str)
+@pytest.mark.parametrize("proxies", ["optimal", Learned(), Nested((2, 4), Learned())], ids=str)
 @pytest.mark.parametrize("uniformity", ["mhe", "mhs", "mgd"])
 def test_a_fit_in_float64_agrees_with_the_cpu(digits, Estimator, proxies, uniformity):
     X, y = digits

@@ -25,6 +25,7 @@ from skhug import (
     HUGEmbedder,
     HUGLoss,
     Learned,
+    Nested,
     Pretrained,
     ResNet,
     _guess_tables,
@@ -33,7 +34,7 @@ from skhug.augment import Affine, Compose, Cutout, HorizontalFlip, RandomCrop
 
 CONFIGURED = [
     *(MGD, MHE, MHS, MLP, SGD, AdamW, BalancedBatches, Checkpoint, ConvNet, HUGClassifier),
-    *(Gallery, HUGEmbedder, HUGLoss, Learned, Pretrained, ResNet),
+    *(Gallery, HUGEmbedder, HUGLoss, Learned, Nested, Pretrained, ResNet),
     *(Affine, Compose, Cutout, HorizontalFlip, RandomCrop),
 ]
 
@@ -51,6 +52,7 @@ NAMES = [
     ("activation", "encoder=MLP(activation=...)"),
     ("momentum", "optimizer=SGD(momentum=...)"),
     ("margin", "uniformity=MHE(repulsion=...)"),
+    ("matryoshka_dims", "proxies=Nested(prefixes=...)"),
     ("n_jobs", "GridSearchCV(..., n_jobs=n)"),
     ("alhpa", "Did you mean alpha?"),
     ("nonsense", "There are: encoder, n_components,"),
@@ -252,7 +254,7 @@ def test_explained_classes_keep_their_signature_and_clone(kind):
     parameters = inspect.signature(kind).parameters
     assert "self" not in parameters
     assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if kind.__name__ not in ("HUGLoss", "Pretrained", "Compose", "Checkpoint"):
+    if kind.__name__ not in ("HUGLoss", "Nested", "Pretrained", "Compose", "Checkpoint"):
         assert clone(kind()).get_params().keys() >= parameters.keys()
 
 

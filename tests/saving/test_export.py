@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder, Pretrained, ResNet
+from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder, Nested, Pretrained, ResNet
 from skhug._saving.onnx import onnx_labels
 from skhug._saving.onnx_check import disagreement
 from skhug.export import pipeline_to_onnx
@@ -36,6 +36,12 @@ CASES = {
     "MLP": (HUGClassifier(max_epochs=5), rows, "float64", NAMES),
     "MLP with batch normalisation": (
         HUGEmbedder(MLP((64,), "silu", batch_norm=True, dropout=0.1), max_epochs=5),
+        rows,
+        "float32",
+        np.arange(10),
+    ),
+    "nested proxies": (
+        HUGEmbedder(MLP((16,)), n_components=8, proxies=Nested((2, 4)), max_epochs=2),
         rows,
         "float32",
         np.arange(10),
