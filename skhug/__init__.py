@@ -72,6 +72,7 @@ _MODULES = (
     "losses",
     "metrics",
     "model_selection",
+    "novelty",
     "optimizers",
     "persistence",
     "plotting",

@@ -24,7 +24,7 @@ LAYERS = [
         "_training",
         "_base",
         "classifier, embedder",
-        "model_selection, persistence, export",
+        "model_selection, novelty, persistence, export",
         "__init__",
     )
 ]
