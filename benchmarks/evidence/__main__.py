@@ -24,7 +24,8 @@ from evidence.harness import Lab
 # Modules of this package; each has ``ask(lab)``.
 QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
-    "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors",
+    "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors", "unseen",
+    "open_set",
 )  # fmt: skip
 
 
