@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from skhug import MLP, ConvNet, HUGClassifier, HUGEmbedder, Pretrained
@@ -149,3 +150,11 @@ def test_what_cannot_be_done_is_said(model):
         KnownClasses(model).fit(X, Y[:-1])
     with pytest.raises(NotFittedError):
         KnownClasses(model).predict(X)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_every_check_of_scikit_learn_passes():
+    novelty = KnownClasses(HUGClassifier(max_epochs=2, random_state=0))
+    results = check_estimator(novelty, on_fail=None, on_skip=None)
+    assert not {r["check_name"]: repr(r["exception"]) for r in results if r["status"] == "failed"}
