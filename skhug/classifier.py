@@ -341,6 +341,10 @@ default="optimal"
         product : ndarray of shape (n_samples,)
             The largest with a proxy, at most 1; see ``decision_function``.
 
+        See Also
+        --------
+        skhug.novelty.KnownClasses : Tells more, by the layer in front of the last.
+
         Examples
         --------
         >>> from sklearn.datasets import load_digits
