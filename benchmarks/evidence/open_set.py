@@ -10,10 +10,10 @@ the network of ``retrieval.py`` in as many epochs.
 Scores of one row alone: the largest product with a proxy (``score_samples``), the largest
 probability, the length of what the network gives before it is normalised, the agreement of the
 members of an ensemble (minus the mean squared distance of their points to their mean), and the
-Mahalanobis distance to the nearest class mean in the last hidden layer (Lee et al., 2018). Scores
-that keep the training rows: closeness to the nearest of them as embedded (Sun et al., 2022), with
-the length of the row's point, by members apart, in the last hidden layer, in pixels, and the
-product of the distances in pixels and in the hidden layer or the embedding.
+Mahalanobis distance to the nearest class mean in the last hidden layer (``KnownClasses``; Lee et
+al., 2018). Scores that keep the training rows: closeness to the nearest of them as embedded (Sun et
+al., 2022), with the length of the row's point, by members apart, in the last hidden layer, in
+pixels, and the product of the distances in pixels and in the hidden layer or the embedding.
 
     python benchmarks/evidence --data DIR --only open_set
 """
@@ -45,6 +45,7 @@ from torch.nn.functional import normalize
 from evidence.harness import Lab, Table, publish
 from skhug import HUGClassifier
 from skhug.encoders import MLP, ConvNet
+from skhug.novelty import KnownClasses
 
 UNKNOWN_ALPHABETS = ("Greek", "Japanese_(katakana)", "Tagalog")
 YARDSTICK = "nearest row, pixels"
@@ -131,6 +132,7 @@ def by_search(split: Split, seed: int) -> dict[str, np.ndarray]:
 
 def _of_ours(model: HUGClassifier, split: Split) -> dict[str, np.ndarray]:
     X = _looked_at(split)
+    known = KnownClasses(model).fit(split.X, split.y)
     own, row = Parts.of(model, split.X), Parts.of(model, X)
     pixels = _nearest(_pixels(split.X), _pixels(X))
     embedding, hidden = _nearest(own.unit, row.unit), _nearest(own.hidden, row.hidden)
@@ -139,7 +141,7 @@ def _of_ours(model: HUGClassifier, split: Split) -> dict[str, np.ndarray]:
         "largest probability": model.predict_proba(X).max(1),
         "length of the output": row.length,
         "agreement of members": row.agreement,
-        "Mahalanobis, hidden layer": -_mahalanobis(own.hidden, split.y, row.hidden),
+        "Mahalanobis, hidden layer": known.score_samples(X),
         "nearest row, embedding": -embedding,
         "nearest row, embedding and length": (row.ball @ own.unit.T).max(1),
         "nearest row, members apart": -_nearest(own.apart, row.apart),
@@ -182,17 +184,6 @@ class Parts(NamedTuple):
             length = raw.norm(dim=2).mean(0)
             blocks.append((normalize(ball), ball, apart, features, length, -spread))
         return cls(*(torch.cat(part).float().numpy() for part in zip(*blocks, strict=True)))
-
-
-def _mahalanobis(train: np.ndarray, y: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Squared distance to the nearest class mean, by the covariance within classes."""
-    classes, index = np.unique(y, return_inverse=True)
-    means = np.stack([train[index == c].mean(0) for c in range(len(classes))])
-    within = (train - means[index]).astype(np.float64)
-    covariance = within.T @ within / len(train)
-    ridge = 1e-3 * np.trace(covariance) / len(covariance)
-    factor = np.linalg.cholesky(np.linalg.inv(covariance + ridge * np.eye(len(covariance))))
-    return _nearest(means @ factor, X @ factor) ** 2
 
 
 def _nearest(rows: np.ndarray, X: np.ndarray) -> np.ndarray:
