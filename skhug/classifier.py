@@ -343,7 +343,7 @@ default="optimal"
 
         See Also
         --------
-        skhug.novelty.KnownClasses : Tells more, by the layer in front of the last.
+        skhug.novelty.KnownClasses : Goes by the layer in front of the last; often tells more.
 
         Examples
         --------
