@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -406,7 +407,12 @@ def _proxies(value: Any) -> Learned | Optimal | np.ndarray:
     if isinstance(value, str) and value == "optimal":
         return Optimal()
     proxies = expand("proxies", value)
-    return proxies if isinstance(proxies, Learned) else np.asarray(proxies, dtype=np.float64)
+    if not isinstance(proxies, Learned):
+        return np.asarray(proxies, dtype=np.float64)
+    share = proxies.momentum
+    if not (share is None or (isinstance(share, Real) and 0 < share < 1)):
+        raise ValueError(f"Learned: momentum={share!r}: pass None or a share in (0, 1), as 0.97.")
+    return proxies
 
 
 def _prepared_shape(fitted: SphereEncoder | None, encoder: Any, rows: Rows) -> tuple[int, ...]:

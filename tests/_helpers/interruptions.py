@@ -93,6 +93,10 @@ CASES = {
     "single precision": (lambda: {"precision": "float32"}, rows),
     "one batch": (lambda: {"batch_size": 1000}, rows),
     "learned proxies": (lambda: {"proxies": Learned(learning_rate=0.02)}, rows),
+    "proxies that follow": (
+        lambda: {"proxies": Learned(learning_rate=0.02, momentum=0.9)},
+        rows,
+    ),
     "momentum": (lambda: {"optimizer": SGD(), "learning_rate": 0.05}, rows),
     "torch's optimizer": (
         lambda: {"optimizer": functools.partial(torch.optim.RMSprop, momentum=0.5)},
