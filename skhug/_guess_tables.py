@@ -146,7 +146,11 @@ NAMES: dict[str, dict[str, str]] = {
         "It is a parameter of the estimator, weight_decay.": "wd weight_decay",
         "Momentum is Nesterov's wherever it is above 0.": "nesterov dampening",
     },
-    "Learned": {"learning_rate": "lr proxy_lr", "attached": "detach detached attach"},
+    "Learned": {
+        "learning_rate": "lr proxy_lr",
+        "attached": "detach detached attach",
+        "momentum": "ema moving_average",
+    },
     "Checkpoint": {
         "folder": "path dir directory dirname dirpath file filename",
         "every_epochs": "epochs every interval every_n_epochs save_freq",
