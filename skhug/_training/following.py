@@ -45,7 +45,7 @@ class ClassFollower:
     @torch.no_grad()
     def step(self) -> None:
         """Move the proxies, once the optimizer has."""
-        proxies = self._proxies.data
-        mean = self._sums / self._weights.clamp_min(torch.finfo(self._sums.dtype).tiny)
+        proxies, dtype = self._proxies.data, self._sums.dtype
+        mean = self._sums / self._weights.clamp_min(torch.finfo(dtype).tiny)
         moved = unit(self._momentum * unit(proxies) + (1 - self._momentum) * mean)
         proxies.copy_(torch.where(self._weights > 0, moved, proxies))

@@ -50,8 +50,8 @@ class Learned(Configured):
     momentum : float, optional
         Share of itself that a proxy keeps in a step with rows of its class, in (0, 1); the rest is
         the mean of their embeddings. Beside the gradient, or with ``attached=False`` in place of
-        the within-class term's. By default proxies follow gradients alone. 0.97 found classes never seen better
-        (``benchmarks/evidence/unseen.py``).
+        the within-class term's. By default proxies follow gradients alone.
+        0.97 found classes never seen better (``benchmarks/evidence/unseen.py``).
 
     Examples
     --------
