@@ -2,13 +2,15 @@
 Open set: is it a class the model knows?
 ========================================
 
-A classifier names one of its classes whatever it is shown. The largest cosine between a row's
-embedding and the proxies tells how well it fits any of them, and so serves to turn rows of
-unknown classes away. Here on digits held out of training; with ``--data DIR``, a folder with
+A classifier names one of its classes whatever it is shown. The largest product with a proxy, which
+``HUGClassifier.score_samples`` gives, tells how well a row fits any of them; but what the last
+layer gives has been drawn onto the proxies, rows of unknown classes too.
+:class:`~skhug.novelty.KnownClasses` looks at the layer in front of it, at the distance to the
+nearest class's mean. Here on digits held out of training; with ``--data DIR``, a folder with
 ``omniglot.npz``, on three alphabets of which no character was seen in training.
 
 A plain search is the yardstick: on digits, which are alike within a class, the distance to the
-nearest training row in pixels does better; on the alphabets the embedding does.
+nearest training row in pixels does better still; it keeps all training rows.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
 from skhug import HUGClassifier
+from skhug.novelty import KnownClasses
 
 UNSEEN_ALPHABETS = ["Greek", "Japanese_(katakana)", "Tagalog"]
 
@@ -42,15 +45,16 @@ def load(folder):
 # %%
 # Scores
 # ------
-# Scores that are larger for what looks known: the largest cosine, the largest probability, and
-# the closeness of the nearest training row, by embeddings and, without a model, by pixels.
+# Scores that are larger for what looks known: the largest product with a proxy, the largest
+# probability, the closeness to a class's mean in the last hidden layer and, without a model, to the
+# nearest training row in pixels.
 
 
-def known_scores(model, X_train, X):
+def known_scores(model, X_train, y_train, X):
     return {
-        "largest cosine": model.score_samples(X),
+        "largest product": model.score_samples(X),
         "largest probability": model.predict_proba(X).max(axis=1),
-        "nearest embedding": -distance_to_nearest(model.transform(X_train), model.transform(X)),
+        "hidden layer": KnownClasses(model).fit(X_train, y_train).score_samples(X),
         "nearest pixels": -distance_to_nearest(pixels(X_train), pixels(X)),
     }
 
@@ -71,7 +75,7 @@ def trial(X, y, group, unseen):
     )
     model = HUGClassifier(random_state=0).fit(X_train, y_train)
     is_known = np.repeat([True, False], [len(X_test), np.sum(~known)])
-    scores = known_scores(model, X_train, np.concatenate([X_test, X[~known]]))
+    scores = known_scores(model, X_train, y_train, np.concatenate([X_test, X[~known]]))
     return model.score(X_test, y_test), is_known, scores
 
 
@@ -92,19 +96,19 @@ if len(areas) > 1:
 # %%
 # Look
 # ----
-# For the last choice of unseen classes: a threshold on the angle to the nearest proxy trades
-# known rows turned away against unknown ones let in.
-angle = np.rad2deg(np.arccos(np.clip(scores["largest cosine"], -1, 1)))
+# For the last choice of unseen classes: a threshold on the distance to the nearest class's mean
+# trades known rows turned away against unknown ones let in. ``KnownClasses.predict`` applies one.
+distance = -scores["hidden layer"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-edges = np.linspace(0, angle.max(), 41)
+edges = np.linspace(0, distance.max(), 41)
 for mask, name, style in (
     (is_known, "known classes", {"facecolor": "none", "edgecolor": "#0072B2", "hatch": "////"}),
     (~is_known, "unseen classes", {"facecolor": "#D55E00", "alpha": 0.55}),
 ):
     share = np.full(mask.sum(), 100 / mask.sum())
-    left.hist(angle[mask], edges, weights=share, histtype="stepfilled", label=name, **style)
+    left.hist(distance[mask], edges, weights=share, histtype="stepfilled", label=name, **style)
 left.set(
-    xlabel="Angle to the nearest proxy (degrees)",
+    xlabel="Distance to the nearest class in the hidden layer",
     ylabel="Share of the rows (%)",
     title="Test rows of known and of unseen classes",
 )

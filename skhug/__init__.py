@@ -77,6 +77,7 @@ _MODULES = (
     "losses",
     "metrics",
     "model_selection",
+    "novelty",
     "optimizers",
     "persistence",
     "plotting",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -434,7 +435,10 @@ def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[Prefix, 
         return Optimal(), ()
     proxies = expand("proxies", value)
     if not isinstance(proxies, Learned):
-        proxies = np.asarray(proxies, dtype=np.float64)
+        return np.asarray(proxies, dtype=np.float64), ()
+    share = proxies.momentum
+    if not (share is None or (isinstance(share, Real) and 0 < share < 1)):
+        raise ValueError(f"Learned: momentum={share!r}: pass None or a share in (0, 1), as 0.97.")
     return proxies, ()
 
 

@@ -158,7 +158,11 @@ NAMES: dict[str, dict[str, str]] = {
         "Momentum is Nesterov's wherever it is above 0.": "nesterov dampening",
     },
     "Nested": {"prefixes": "dims dimensions widths nesting_list matryoshka_dims n_components"},
-    "Learned": {"learning_rate": "lr proxy_lr", "attached": "detach detached attach"},
+    "Learned": {
+        "learning_rate": "lr proxy_lr",
+        "attached": "detach detached attach",
+        "momentum": "ema moving_average",
+    },
     "Checkpoint": {
         "folder": "path dir directory dirname dirpath file filename",
         "every_epochs": "epochs every interval every_n_epochs save_freq",

@@ -343,6 +343,10 @@ n_components), default="auto"
         product : ndarray of shape (n_samples,)
             The largest with a proxy, at most 1; see ``decision_function``.
 
+        See Also
+        --------
+        skhug.novelty.KnownClasses : Goes by the layer in front of the last; often tells more.
+
         Examples
         --------
         >>> from sklearn.datasets import load_digits

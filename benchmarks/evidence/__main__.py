@@ -26,7 +26,7 @@ from evidence.harness import Lab
 QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
     "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors",
-    "verification", "nested",
+    "verification", "nested", "unseen", "open_set",
 )  # fmt: skip
 
 

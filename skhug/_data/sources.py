@@ -65,7 +65,10 @@ def labels_of(X: Any, y: Any) -> Any:
         return y
     if isinstance(X, (Dataset, Source)):
         return open_rows(X).labels()
-    raise ValueError("y is None, and only a torch data set of (x, y) brings labels: pass y.")
+    raise ValueError(
+        "requires y to be passed, but the target y is None, and only a torch data set of (x, y) "
+        "brings labels: pass y."
+    )
 
 
 def take(X: Any, index: np.ndarray) -> Any:

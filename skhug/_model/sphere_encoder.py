@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from skhug._data.prepare import Cast, Prepare
 from skhug._sphere import project, unit, widened
 from skhug.encoders._members import Members
 from skhug.encoders._pretrained import FineTuned
-from skhug.encoders._probing import repeated_weights
+from skhug.encoders._probing import into_last_layer, repeated_weights
 
 __all__ = ["HeadEncoder", "SphereEncoder"]
 
@@ -68,6 +69,16 @@ class SphereEncoder(nn.Module):
         """Return points inside the ball of raw rows, the mean over the members."""
         z = self.on_ball(self.body(self.prepare(X)))
         return z if z.ndim == 2 else z.mean(0)
+
+    def hidden(self, X: Tensor) -> Tensor:
+        """Return what the last linear layer takes of raw rows, scaled to unit length.
+
+        Of several members side by side, shape (batch, members * width). A body that ends in no
+        linear layer gives its output.
+        """
+        rows = self.prepare(X)
+        networks = self.body.networks if isinstance(self.body, Members) else [self.body]
+        return torch.cat([unit(into_last_layer(network, rows)) for network in networks], 1)
 
     def on_ball(self, features: Tensor) -> Tensor:
         """Return what the body gives as the loss takes it: ``x / sqrt(|x|^2 + softness)``."""

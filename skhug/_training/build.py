@@ -29,6 +29,7 @@ from skhug._process import FLOPS_A_FUNCTION, threads_for
 from skhug._sparse import CompressedRows, SparseRows
 from skhug._sphere import unit
 from skhug._training.continuing import Earlier, continued_encoder
+from skhug._training.following import ClassFollower
 from skhug._training.frozen import Stage
 from skhug._training.objective import Objective
 from skhug._training.vector_start import VectorStart
@@ -82,6 +83,8 @@ def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor)
         learned,
         all_prefixes(settings.prefixes, encoder.n_components),
     )
+    if learned and settings.proxies.momentum is not None:
+        objective.follow = ClassFollower(objective.proxies, float(settings.proxies.momentum))
     objective.train_through(_training_body(settings, objective))
     return objective
 

@@ -98,7 +98,11 @@ def train(
 
 def _make_step(state: TrainingState, sums: Tensor) -> Step:
     """Return the training step: gradients, update, and the loss's terms added to ``sums``."""
-    gradients, update = state.objective.gradients, state.stepper.step
+    gradients, update, follow = (
+        state.objective.gradients,
+        state.stepper.step,
+        state.objective.follow,
+    )
     between_sum, within_sum = sums
 
     def step(X: Tensor, y: Tensor, coef: Tensor, factor: float | Tensor) -> None:
@@ -106,6 +110,8 @@ def _make_step(state: TrainingState, sums: Tensor) -> Step:
         between_sum.add_(between)
         within_sum.add_(within)
         update(factor)
+        if follow is not None:
+            follow.step()
 
     return step
 

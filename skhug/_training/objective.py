@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skhug._device import free_memory
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._sphere import unit, widened
+from skhug._training.following import ClassFollower
 from skhug._training.mlp_gradients import by_member, find_kernel, in_two_parts
 from skhug.losses import HUGLoss, Uniformity
 from skhug.losses._nested import (
@@ -66,6 +67,8 @@ class Objective(nn.Module):
         self._gradients: list[Tensor] = []
         self._kernel = None
         self._parts = 1  # that a batch is taken in
+        # What moves learned proxies beside their gradients, if anything does.
+        self.follow: ClassFollower | None = None
         self._fixed_between = None
         if not learned:
             with torch.no_grad():
@@ -105,6 +108,8 @@ class Objective(nn.Module):
         """Accumulate the gradients of a batch's parts: its rows' coefficients add up."""
         for gradients in self._gradients:
             gradients.zero_()
+        if self.follow is not None:
+            self.follow.forget()
         within = torch.zeros_like(coef[:1]).sum()
         n_parts = min(self._parts, max(1, len(X) // 2))  # no part of one row
         parts = (t.tensor_split(n_parts) for t in (X, y, coef))
@@ -121,6 +126,8 @@ class Objective(nn.Module):
         loss, raw = self.loss, self._body(X)
         n_members = len(raw) if raw.ndim == 3 else 1
         features = raw.flatten(0, 1) if n_members > 1 else raw  # one member after another
+        if self.follow is not None:
+            self.follow.see(features, y.repeat(n_members), by_member(coef, n_members))
         # The loss brings its own gradients: autograd only has to take them through the body.
         within = self._within(
             widened(features.detach()),

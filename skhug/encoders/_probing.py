@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skhug.encoders._members import Members
 
-__all__ = ["evaluate", "output_width", "repeated_weights"]
+__all__ = ["evaluate", "into_last_layer", "output_width", "repeated_weights"]
 
 
 def output_width(body: nn.Module, rows: Tensor) -> int:
@@ -43,6 +43,23 @@ def evaluate(module: nn.Module, rows: Tensor) -> Tensor:
     finally:
         for part, training in modes:  # a part may have a mode of its own
             part.training = training
+
+
+def into_last_layer(module: nn.Module, rows: Tensor) -> Tensor:
+    """Return what the linear layer takes whose output is the module's; that, if there is none."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    handles = [
+        layer.register_forward_hook(lambda _, taken, given: seen.append((taken[0], given)))
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        output = module(rows)
+    finally:
+        for handle in handles:
+            handle.remove()
+    # A list of this call's: another thread's rows have other outputs.
+    return next((taken for taken, given in seen if given is output), output)
 
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -95,6 +95,10 @@ CASES = {
     "one batch": (lambda: {"batch_size": 1000}, rows),
     "learned proxies": (lambda: {"proxies": Learned(learning_rate=0.02)}, rows),
     "nested proxies": (lambda: {"proxies": Nested((2,), Learned(learning_rate=0.02))}, rows),
+    "proxies that follow": (
+        lambda: {"proxies": Learned(learning_rate=0.02, momentum=0.9)},
+        rows,
+    ),
     "momentum": (lambda: {"optimizer": SGD(), "learning_rate": 0.05}, rows),
     "torch's optimizer": (
         lambda: {"optimizer": functools.partial(torch.optim.RMSprop, momentum=0.5)},

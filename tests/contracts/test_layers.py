@@ -25,7 +25,7 @@ LAYERS = [
         "_base",
         "classifier, embedder",
         "retrieval",
-        "model_selection, persistence, export",
+        "model_selection, novelty, persistence, export",
         "__init__",
     )
 ]

@@ -100,7 +100,7 @@ def test_a_random_state_goes_on_where_it_was():
         MHE(s_within=-1.5),
         MHS(),
         MGD(),
-        Learned(attached=False),
+        Learned(attached=False, momentum=0.97),
         AdamW(0.5),
         SGD(),
         BalancedBatches(2, 3),
