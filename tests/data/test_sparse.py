@@ -77,8 +77,9 @@ def test_a_fit_is_that_of_dense_rows_prepared_alike(rows, parameters, monkeypatc
     X, y = rows
     of_sparse = quick(precision="float64", **parameters).fit(X, y)
 
-    def prepare_rows(X, *rest, expand=None):
-        return prepare_sparse(CompressedRows(sparse.csr_array(X)), *rest)
+    def prepare_rows(X, weight, standardize, device, dtype, expand, stretch):
+        rows = CompressedRows(sparse.csr_array(X))
+        return prepare_sparse(rows, weight, standardize, device, dtype)
 
     monkeypatch.setattr(build, "prepare_rows", prepare_rows)
     encoder = {"encoder": of_sparse.module_.spec} if of_sparse.module_.spec else {}
@@ -549,7 +550,7 @@ def test_retrieval_of_rows_that_could_not_be_dense():
 
 def test_what_metrics_do_not_take_is_explained(rows):
     X, y = rows
-    with pytest.raises(ValueError, match=r"takes sparse rows: pass what transform returns"):
+    with pytest.raises(ValueError, match=r"take sparse rows: pass what transform returns"):
         geometry_report(X, y)
     with pytest.raises(ValueError, match=r"both sparse, .* or both dense"):
         retrieval_report(X, y, gallery=X.toarray(), gallery_labels=y)
