@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -150,16 +152,14 @@ class Group(Alone):
 
     Parameters
     ----------
-    number : int
-        Of the joined fits of this process.
     sharded : bool
         Whether the rows of each process are a shard of all.
     """
 
-    def __init__(self, number: int, sharded: bool) -> None:
+    def __init__(self, sharded: bool) -> None:
         self.rank, self.size, self.sharded = dist.get_rank(), dist.get_world_size(), sharded
-        self._store = dist.PrefixStore(f"skhug/{number}", default_store())
         self._own = dist.new_group(backend="gloo")
+        self._store = dist.PrefixStore(self.first(lambda: uuid4().hex), default_store())
 
     @property
     def shards(self) -> Alone:
@@ -248,6 +248,9 @@ class Group(Alone):
     def failed(self, error: BaseException) -> BaseException:
         """Tell the others of an error of this process; return what is to be raised."""
         lost = isinstance(error, Lost)
+        if lost:  # what it was raised from holds the connections
+            for raised in (error, error.__cause__):
+                traceback.clear_frames(raised.__traceback__)
         with suppress(RuntimeError):
             self._store.set(f"end{self.rank}", "" if lost else f"{type(error).__name__}: {error}")
         self.close()
@@ -334,9 +337,6 @@ def _others() -> bool:
     return ready and dist.get_world_size() > 1
 
 
-_numbers = iter(range(1 << 62))
-
-
 @contextmanager
 def joined() -> Iterator[Alone]:
     """Yield the group of this fit: the processes of torch.distributed, where it is initialised.
@@ -355,7 +355,7 @@ def joined() -> Iterator[Alone]:
             "another one meanwhile: fit one after the other, n_jobs=None in a search."
         )
     try:
-        group = Group(next(_numbers), SHARDED.get())
+        group = Group(SHARDED.get())
         try:
             yield group
         except BaseException as error:

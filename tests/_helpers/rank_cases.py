@@ -69,7 +69,7 @@ def facts(model, X):
     said = [model.transform(X)]
     if hasattr(model, "predict_proba"):
         said += [model.predict_proba(X)]
-    history = [[row[name] for name in sorted(row)] for row in model.history_]
+    history = [row[name] for row in model.history_ for name in sorted(row)]
     return {
         "weights": [w for w in weights],
         "proxies": model.proxies_,
@@ -127,3 +127,184 @@ CASES = {
     "convnet": _net,
     "convnet learned": lambda p: _net(p, proxies="learned"),
 }
+
+
+# --- shards: every process passes rows of its own ------------------------------------------
+
+
+def shard_of(array, sizes):
+    """Return this process's rows of an array, cut at uneven places."""
+    ends = np.cumsum([0, *sizes])
+    return array[ends[rank()] : ends[rank() + 1]]
+
+
+def cut(n, share=0.3):
+    """Return sizes of as many shards of n rows as there are processes, all of them different."""
+    parts = np.cumsum(share ** np.arange(size()))
+    ends = np.round(n * parts / parts[-1]).astype(int)
+    return np.diff([0, *ends])
+
+
+def fit_shards(case, precision="float64"):
+    """Fit a case of shards; alone, of all rows."""
+    make, (X, y), weight = SHARDED[case]
+    sizes = cut(len(y))
+    whole = X
+    params = {}
+    if weight is not None:
+        params["sample_weight"] = shard_of(weight, sizes)
+    with skhug.distributed(sharded=True):
+        model = make(precision).fit(shard_of(X, sizes), shard_of(y, sizes), **params)
+    return {**facts(model, whole), "classes": model.classes_.tolist()}
+
+
+def _full(precision, encoder=None, estimator=HUGClassifier, **params):
+    """An estimator that takes all rows at once: in which order does not matter."""
+    encoder = encoder or MLP((8,), members=1)
+    params = {"max_epochs": 6, "batch_size": 10_000, **params}
+    return estimator(encoder, random_state=0, precision=precision, **params)
+
+
+def sorted_blobs():
+    """Rows sorted by class: a process knows some of the classes alone."""
+    X, y = blobs()
+    order = np.argsort(y, kind="stable")
+    return X[order], np.array(list("vwxyz"))[y[order]]
+
+
+def many():
+    X, y = blobs(5003, 3)
+    X[::7, 1] *= 50
+    return X, y
+
+
+def with_gaps():
+    X, y = blobs()
+    X[:9, 2] = np.nan
+    return X, y
+
+
+def sparse_rows():
+    from scipy import sparse
+
+    rng = np.random.default_rng(3)
+    y = np.arange(120) % 4
+    X = rng.random((120, 600)) * (rng.random((120, 600)) < 0.05)
+    X[np.arange(120), y] += 1
+    return sparse.csr_array(X), y
+
+
+_WEIGHT = np.random.default_rng(2).integers(0, 4, 157).astype(float)
+SHARDED = {
+    "rows": (_full, blobs(), None),
+    "sorted by class": (_full, sorted_blobs(), None),
+    "learned": (lambda p: _full(p, proxies="learned"), sorted_blobs(), None),
+    "balanced": (lambda p: _full(p, class_weight="balanced"), sorted_blobs(), None),
+    "weights": (_full, sorted_blobs(), _WEIGHT),
+    "balanced weights": (lambda p: _full(p, class_weight="balanced"), sorted_blobs(), _WEIGHT),
+    "many rows": (_full, many(), None),
+    "gaps": (_full, with_gaps(), None),
+    "few dimensions": (lambda p: _full(p, n_components=2), blobs(), None),
+    "images": (lambda p: _full(p, plain_net), images(), None),
+    "sparse": (_full, sparse_rows(), None),
+    "embedder": (lambda p: _full(p, estimator=HUGEmbedder), blobs(), None),
+}
+# Cases that come out differently in several processes, and well in all.
+BATCHES_OF_SHARDS = {
+    "batches": lambda: _full("float64", batch_size=16, max_epochs=20),
+    "balanced": lambda: _full("float64", batch_size=16, max_epochs=20, class_weight="balanced"),
+    "members": lambda: _full(
+        "float64", MLP((8,), members=4), batch_size=16, max_epochs=20
+    ),
+    "validation": lambda: _full("float64", batch_size=16, early_stopping=True, max_epochs=20),
+    "batch normalisation": lambda: _full("float64", normalised, batch_size=16, max_epochs=20),
+}
+
+
+def normalised(input_shape, n_components):
+    return nn.Sequential(
+        nn.Linear(*input_shape, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, n_components)
+    )
+
+
+def fit_batches_of_shards(case):
+    X, y = blobs(400)
+    sizes = cut(len(y), 0.5)
+    with skhug.distributed(sharded=True):
+        model = BATCHES_OF_SHARDS[case]().fit(shard_of(X, sizes), shard_of(y, sizes))
+    return {**facts(model, X), "score": model.score(X, y)}
+
+
+# --- what goes wrong, and searches --------------------------------------------------------
+
+
+def fit_differently(what):
+    """Fit with something of its own in the last process."""
+    X, y = blobs()
+    params = {"max_epochs": 2, "random_state": 0}
+    if rank() == size() - 1:
+        X = X + 1 if what == "X" else X
+        y = y[::-1] if what == "y" else y
+        if what == "learning_rate":
+            params["learning_rate"] = 0.1
+    HUGClassifier(MLP((8,)), **params).fit(X, y)
+
+
+def fit_and_fail(in_rank):
+    """Fit, and raise an error in the middle of an epoch of one process."""
+
+    def encoder(input_shape, n_components):
+        return _Failing(in_rank, *input_shape, n_components)
+
+    X, y = blobs()
+    HUGClassifier(encoder, max_epochs=3, random_state=0).fit(X, y)
+
+
+class _Failing(nn.Linear):
+    def __init__(self, in_rank, *shape):
+        super().__init__(*shape)
+        self.in_rank, self.calls = in_rank, 0
+
+    def forward(self, X):
+        self.calls += self.training
+        if self.calls > 7 and rank() == self.in_rank:
+            raise ValueError("seven is enough")
+        return super().forward(X)
+
+
+class _Slow(nn.Linear):
+    def forward(self, X):
+        if self.training:
+            time.sleep(0.02)
+        return super().forward(X)
+
+
+def fit_long(folder=None, epochs=1000, interrupt=None):
+    """Fit for long; return how it ended, and after how many seconds."""
+
+    def encoder(input_shape, n_components):
+        return _Slow(*input_shape, n_components)
+
+    if interrupt == rank():
+        import threading
+
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    X, y = blobs()
+    checkpoint = folder and skhug.Checkpoint(folder, every_seconds=0)
+    model = HUGClassifier(
+        encoder, max_epochs=epochs, random_state=0, batch_size=32, checkpoint=checkpoint, schedule="constant"
+    ).fit(X, y)
+    return facts(model, X)
+
+
+def search():
+    """Search a grid; return its scores, the best parameters and the best model's facts."""
+    X, y = blobs()
+    grid = {"learning_rate": [1e-3, 1e-2]}
+    model = HUGClassifier(MLP((8,), members=1), max_epochs=3, random_state=0, precision="float64")
+    found = GridSearchCV(model, grid, cv=2).fit(X, y)
+    return {
+        "scores": found.cv_results_["mean_test_score"],
+        "best": found.best_params_["learning_rate"],
+        **facts(found.best_estimator_, X),
+    }
