@@ -71,7 +71,7 @@ def facts(model, X):
         said += [model.predict_proba(X)]
     history = [row[name] for row in model.history_ for name in sorted(row)]
     return {
-        "weights": [w for w in weights],
+        "weights": weights,
         "proxies": model.proxies_,
         "said": said,
         "history": np.array(history, float),
@@ -211,13 +211,11 @@ SHARDED = {
 }
 # Cases that come out differently in several processes, and well in all.
 BATCHES_OF_SHARDS = {
-    "batches": lambda: _full("float64", batch_size=16, max_epochs=20),
-    "balanced": lambda: _full("float64", batch_size=16, max_epochs=20, class_weight="balanced"),
-    "members": lambda: _full(
-        "float64", MLP((8,), members=4), batch_size=16, max_epochs=20
-    ),
-    "validation": lambda: _full("float64", batch_size=16, early_stopping=True, max_epochs=20),
-    "batch normalisation": lambda: _full("float64", normalised, batch_size=16, max_epochs=20),
+    "batches": lambda: _full("float64", batch_size=16, max_epochs=8),
+    "balanced": lambda: _full("float64", batch_size=16, max_epochs=8, class_weight="balanced"),
+    "members": lambda: _full("float64", MLP((8,), members=4), batch_size=16, max_epochs=8),
+    "validation": lambda: _full("float64", batch_size=16, early_stopping=True, max_epochs=8),
+    "batch normalisation": lambda: _full("float64", normalised, batch_size=16, max_epochs=8),
 }
 
 
@@ -292,7 +290,12 @@ def fit_long(folder=None, epochs=1000, interrupt=None):
     X, y = blobs()
     checkpoint = folder and skhug.Checkpoint(folder, every_seconds=0)
     model = HUGClassifier(
-        encoder, max_epochs=epochs, random_state=0, batch_size=32, checkpoint=checkpoint, schedule="constant"
+        encoder,
+        max_epochs=epochs,
+        random_state=0,
+        batch_size=32,
+        checkpoint=checkpoint,
+        schedule="constant",
     ).fit(X, y)
     return facts(model, X)
 
@@ -308,3 +311,93 @@ def search():
         "best": found.best_params_["learning_rate"],
         **facts(found.best_estimator_, X),
     }
+
+
+def fit_normalised():
+    X, y = images()
+    return facts(
+        HUGClassifier(ConvNet((4,)), max_epochs=2, batch_size=16, random_state=0).fit(X, y), X
+    )
+
+
+def what_is_drawn():
+    """Return sums of what augmentation and dropout draw in an epoch of this process."""
+    drawn = {}
+
+    def augmented(X, generator):
+        noise = torch.rand(1, generator=generator)
+        drawn.setdefault("augmentation", float(noise))
+        return X
+
+    class Drops(nn.Linear):
+        def forward(self, X):
+            if self.training:
+                drawn.setdefault("dropout", float(torch.rand(1)))
+            return super().forward(X)
+
+    X, y = blobs()
+    HUGClassifier(
+        lambda shape, n_components: Drops(*shape, n_components),
+        max_epochs=1,
+        batch_size=32,
+        augment=augmented,
+        random_state=0,
+    ).fit(X, y)
+    return drawn
+
+
+def fit_in_parts():
+    X, y = blobs()
+    model = HUGClassifier(MLP((8,), members=2), random_state=0, precision="float64")
+    for i in range(3):
+        model.partial_fit(X[i::3], y[i::3], classes=np.unique(y))
+    return facts(model, X)
+
+
+def fit_shards_wrongly(what):
+    """Fit shards in a way that needs all rows."""
+    X, y = blobs()
+    params = {"max_epochs": 2, "random_state": 0}
+    wrong = {
+        "track": ["uniformity"],
+        "batch_sampler": skhug.BalancedBatches(2, 2),
+        "warm_start": True,
+    }
+    if what in wrong:
+        params[what] = wrong[what]
+    if what == "vectors":
+        X = np.random.default_rng(rank()).standard_normal((157, 40))
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+    if what == "text":
+        import pandas as pd
+
+        X = pd.DataFrame({"a": X[:, 0], "b": list("xyz") * 52 + ["x"]})
+    if what == "width" and rank():
+        X = X[:, 1:]
+    model = HUGClassifier(**params)
+    with skhug.distributed(sharded=True):
+        (model.partial_fit if what == "partial_fit" else model.fit)(X, y)
+
+
+def fit_inside_a_fit():
+    """Fit another model while one is fitted."""
+    X, y = blobs()
+
+    def another(X, generator):
+        HUGClassifier(max_epochs=1).fit(*blobs())
+        return X
+
+    HUGClassifier(augment=another, max_epochs=1, random_state=0).fit(X, y)
+
+
+def fit_in_a_forked_child():
+    """Whether a forked child, which inherits the process group, fits all the same."""
+    child = os.fork()
+    if child == 0:
+        try:
+            X, y = blobs()
+            HUGClassifier(MLP((8,), members=1), max_epochs=1, random_state=0).fit(X, y)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0

@@ -1,6 +1,5 @@
 """Processes that fit together: started once, and given one function after another."""
 
-import contextlib
 import multiprocessing
 import os
 import pickle
@@ -55,18 +54,15 @@ class Ranks:
 
     def close(self):
         """End them all."""
-        for pipe, process in zip(self.pipes, self.processes, strict=True):
-            with contextlib.suppress(OSError):
-                pipe.send(None)
-            process.join(20)
+        for process in self.processes:
             process.kill()
+            process.join()
 
 
 def _serve(rank, pipe):
+    import rank_cases
     import torch
     import torch.distributed as dist
-
-    import rank_cases
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
