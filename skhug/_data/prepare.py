@@ -309,8 +309,8 @@ def prepare_rows(
     standardize: Any,
     device: torch.device,
     dtype: torch.dtype,
-    expand: Expand | None = None,
     shards: Alone = ALONE,
+    expand: Expand | None = None,
 ) -> Prepare:
     """Return what prepares flat rows, with statistics of these; ``standardize`` as in Encoder."""
     columns = None if expand is None else expand.arguments()

@@ -144,9 +144,8 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
             rows.X, rows.weight, standardize, device, settings.dtype, rows.shards
         )
     elif layout is None:
-        prepare = prepare_rows(
-            rows.X, rows.weight, standardize, device, settings.dtype, rows.expand, rows.shards
-        )
+        told = rows.X, rows.weight, standardize, device, settings.dtype, rows.shards
+        prepare = prepare_rows(*told, expand=rows.expand)
     else:
         prepare = prepare_images(
             dense_blocks(rows.X), rows.weight, layout, standardize, settings.dtype, rows.shards

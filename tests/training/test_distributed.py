@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,24 +225,3 @@ def test_variables_of_torchrun_start_nothing_without_the_context():
         check=True,
     )
     assert run.stdout.split() == ["False"]
-
-
-@pytest.mark.slow  # starts torchrun and two processes
-def test_torchrun_runs_the_example(tmp_path):
-    example = Path(__file__).parents[2] / "examples" / "distributed.py"
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
-    run = subprocess.run(
-        [*command, str(example)], capture_output=True, text=True, timeout=300, cwd=tmp_path
-    )
-    assert run.returncode == 0, run.stderr
-    alone = subprocess.run(
-        [sys.executable, str(example)], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert run.stdout.splitlines()[-1] == alone.stdout.splitlines()[-1]
