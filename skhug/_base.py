@@ -164,6 +164,9 @@ class _BaseHUG(
     ) -> _BaseHUG:
         """Train the encoder, and the proxies if they are learned.
 
+        Where ``torch.distributed`` is initialised with several processes, all of them call this and
+        make the fit together, see :func:`skhug.distributed`.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or images
@@ -205,6 +208,8 @@ class _BaseHUG(
         ------
         ValueError
             If the data cannot be trained on; nothing of an earlier fit is lost then.
+        RuntimeError
+            If another process that makes the fit fails or is lost.
         """
         with joined() as group, input_attributes_kept_on_error(self):
             levels = "fitted" if self.warm_start and hasattr(self, "module_") else "found"

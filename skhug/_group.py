@@ -194,10 +194,11 @@ class Group(Alone):
 
     def same_(self, tensors: Iterable[Tensor]) -> None:
         """Give tensors the values that they have in the first process."""
-        for tensor in (tensor.detach() for tensor in tensors):
+        for tensor in (tensor.detach() for tensor in tensors if tensor.numel()):
             whole = tensor.contiguous()
-            self._call(dist.broadcast, whole, src=0, group=self._on(tensor))
-            if whole is not tensor:
+            raw = whole.reshape(-1).view(torch.uint8)  # gloo does not send every dtype
+            self._call(dist.broadcast, raw, src=0, group=self._on(tensor))
+            if whole.data_ptr() != tensor.data_ptr():
                 tensor.copy_(whole)
 
     def join(self, rows: Rows) -> Rows:

@@ -130,6 +130,15 @@ class Batches:
         """Number of batches in an epoch."""
         return len(self._sizes())
 
+    def part_sizes(self) -> list[int]:
+        """Return how many rows of every batch this process has."""
+        return self._sizes()
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of the smallest batch, a rest aside."""
+        return min(self.batch_size, len(self.y))
+
     @property
     def _n_views(self) -> int:
         return len(self.X) // len(self.y)

@@ -58,6 +58,15 @@ class SharedBatches(Batches):
         here = mine.to(y.device)
         return drawn[mine], order[here], y[here], coef[here], [b - a for a, b in parts]
 
+    def part_sizes(self) -> list[int]:
+        """Return how many rows of every batch this process has."""
+        return [stop - start for start, stop in map(self._stretch, self._sizes())]
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of this process's smallest part, where it has one."""
+        return min(filter(None, self.part_sizes()), default=2)
+
     def _stretch(self, size: int) -> tuple[int, int]:
         """Return where this process's rows of a batch start and stop."""
         taking = min(self.group.size, max(1, size // 2))
@@ -82,6 +91,11 @@ class ShardedBatches(Batches):
         super().__init__(*args, **options)
         self.group, self.seed = group, seed
         self._n_batches = len(batch_bounds(group.count(len(self.y)), self.batch_size))
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of this process's smallest part, where it has one."""
+        return min(filter(None, self.part_sizes()), default=2)
 
     def _sizes(self) -> list[int]:
         """Return this process's rows of every batch, even shares of its shard."""

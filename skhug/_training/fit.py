@@ -34,6 +34,7 @@ from skhug._training.loop import as_it_is, train
 from skhug._training.monitor import Monitor
 from skhug._training.preflight import preflight
 from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
+from skhug._training.synchronised import refuse_empty_parts, synchronise
 from skhug._training.tracking import make_tracker
 from skhug.encoders import Vectors
 
@@ -130,6 +131,7 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     folds = _folds(plan, encoder)
     stage = stage_of(settings, task, encoder)
     task = stage.task
+    unsynchronise = synchronise(stage.encoder.body, plan.group, device_of(encoder))
     objective = build_objective(settings, stage.encoder, proxies)
     objective.count_between(1 / plan.group.size)
     batches = build_batches(settings, stage, objective, folds, plan.group)
@@ -141,13 +143,14 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
-    state.task = task
+    state.task, state.when_done = task, unsynchronise
     # To look which rows count waits for the device: on others than the CPU it costs more. Sparse
     # rows are shared: their products cost little, and copies of them more.
     dense = not isinstance(task.rows.X, CompressedRows)
     on_cpu = batches.y.device.type == "cpu"
     batches.apart = folds is not None and objective.has_kernel and on_cpu and dense
-    preflight(state, task.rows.X, min(batches.batch_size, len(task.rows.y)))
+    refuse_empty_parts(stage.encoder.body, batches, plan.group)
+    preflight(state, task.rows.X, batches.least_rows)
     counted = task.rows._replace(weight=settings.counts(task.rows))
     if folds is not None and task.rows.shards.any(counted.weight[folds != NO_FOLD].any()):
         state.left_out = LeftOut(objective, counted, folds)
@@ -174,6 +177,7 @@ def _folds(plan: Plan, encoder: SphereEncoder) -> np.ndarray | None:
 def finish(plan: Plan, state: TrainingState) -> dict[str, Any]:
     """Return the fitted attributes of a trained state."""
     state.release()
+    state.when_done()
     flops = state.objective.step_flops(len(plan.task.rows.y))
     with threads_for(flops, device_of(state.objective)):
         return _fitted_attributes(plan, state)

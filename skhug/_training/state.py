@@ -98,6 +98,8 @@ class TrainingState:
     task: Task | None = None
     # Rows that were not trained on, where members leave some out.
     left_out: LeftOut | None = None
+    # Puts back what is in the encoder for the training alone.
+    when_done: Callable[[], None] = field(default=lambda: None, repr=False)
     # Whether finite weights give finite embeddings; asked where weights are suspiciously large.
     probe: Callable[[], bool] = field(default=lambda: True, repr=False)
 

@@ -4,13 +4,17 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rank_cases
+import torch
 from ranks import Ranks
+from torch import nn
 
 import skhug
+from skhug._training.synchronised import synchronise
 
 # Rounding leaves so much between sums of a batch and sums of its parts.
 CLOSE = {"float64": 1e-12, "float32": 1e-5}
@@ -97,6 +101,22 @@ def test_batch_normalisation_keeps_the_first_process_statistics_everywhere(ranks
     together = successes(ranks.call("fit_normalised", 3))
     for other in together[1:]:
         assert_alike(other, together[0], 0)
+
+
+def test_batch_normalisation_is_synchronised_for_the_training_alone():
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2)))
+    layers, tensors = list(body.modules()), [*body.parameters(), *body.buffers()]
+    undo = synchronise(body, SimpleNamespace(size=2), torch.device("cuda"))
+    kinds = [type(layer) for layer in body.modules()]
+    assert kinds.count(nn.SyncBatchNorm) == 2
+    assert nn.BatchNorm2d not in kinds
+    # The same objects: flat buffers and snapshots hold them.
+    for now, before in zip([*body.parameters(), *body.buffers()], tensors, strict=True):
+        assert now is before
+    body.eval()
+    undo()
+    assert list(body.modules()) == layers
+    assert not any(layer.training for layer in layers)
 
 
 def test_dropout_and_augmentation_differ_between_processes(ranks):
