@@ -275,11 +275,12 @@ class Group(Alone):
 
     def _who_is_lost(self) -> str:
         """Return what became of the others: those that are alive come to say so."""
-        ends: dict[int, str | None] = {}
         last = time.monotonic() + _GRACE
         others = [rank for rank in range(self.size) if rank != self.rank]
-        for rank in others:
-            ends[rank] = self._end_of(rank, last)
+        try:
+            ends = {rank: self._end_of(rank, last) for rank in others}
+        except RuntimeError:
+            ends = {0: None}  # who keeps the notes, unless torchrun itself does
         failed = [f"rank {rank} ended with {text}" for rank, text in ends.items() if text]
         silent = [f"rank {rank}" for rank, text in ends.items() if text is None]
         where = f"rank {self.rank} of {self.size} processes stops"
@@ -296,11 +297,8 @@ class Group(Alone):
         """Return the error of a process, "" of one that lost others, None of one that is silent."""
         key = [f"end{rank}"]
         while True:
-            try:
-                if self._store.check(key):
-                    return self._store.get(key[0]).decode()
-            except RuntimeError:  # the store went with its process
-                return None
+            if self._store.check(key):
+                return self._store.get(key[0]).decode()
             if time.monotonic() > last:
                 return None
             time.sleep(0.05)

@@ -18,9 +18,12 @@ class Ranks:
         How many.
     folder : path
         Where they find one another.
+    meeting : str, optional
+        Where else they do so, once.
     """
 
-    def __init__(self, size, folder):
+    def __init__(self, size, folder, meeting=None):
+        self.meeting = meeting
         context = multiprocessing.get_context("spawn")
         self.folder, self.pipes, self.processes = folder, [], []
         for rank in range(size):
@@ -32,7 +35,7 @@ class Ranks:
 
     def start(self, function, size, **arguments):
         """Let the first ``size`` processes call a function of this name, without waiting."""
-        meeting = f"file://{self.folder}/{uuid.uuid4().hex}"
+        meeting = self.meeting or f"file://{self.folder}/{uuid.uuid4().hex}"
         for pipe in self.pipes[:size]:
             pipe.send((function, size, meeting, arguments))
 

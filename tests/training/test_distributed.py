@@ -1,6 +1,7 @@
 """Fits that several processes make together: the same as one process makes, or an error."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -190,12 +191,19 @@ def test_a_forked_child_fits_alone(ranks):
     assert successes(ranks.call("fit_in_a_forked_child", 2)) == [True, True]
 
 
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 @pytest.mark.slow  # processes wait 15 seconds for those that are gone
 @pytest.mark.parametrize("killed", [0, 1, 2])
 def test_who_is_killed_is_named_and_a_checkpoint_goes_on(tmp_path, killed):
     folder = tmp_path / "kept"
     whole = rank_cases.fit_long(epochs=12)
-    started = Ranks(3, tmp_path)
+    # The notes of the others lie in the process of rank 0 as a rule, and go with it.
+    started = Ranks(3, tmp_path, f"tcp://127.0.0.1:{free_port()}")
     try:
         started.start("fit_long", 3, folder=str(folder), epochs=12)
         while not (folder.exists() and os.listdir(folder)):
