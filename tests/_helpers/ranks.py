@@ -48,7 +48,10 @@ class Ranks:
     def call(self, function, size, **arguments):
         """Return what the first ``size`` processes return, in their order."""
         self.start(function, size, **arguments)
-        return [self.result(rank) for rank in range(size)]
+        results = [self.result(rank) for rank in range(size)]
+        for pipe in self.pipes[:size]:
+            pipe.send("leave")  # a process that left its group early would end those that wait
+        return results
 
     def kill(self, rank):
         """Kill a process as a machine that fails does."""
@@ -78,6 +81,6 @@ def _serve(rank, pipe):
             error.add_note(traceback.format_exc()) if hasattr(error, "add_note") else None
             result = type(error)(*error.args)
             result.trace = traceback.format_exc()
-        finally:
-            dist.destroy_process_group()
         pipe.send_bytes(pickle.dumps(result))
+        pipe.recv()
+        dist.destroy_process_group()

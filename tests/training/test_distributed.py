@@ -98,6 +98,11 @@ def test_batches_of_shards_teach_as_much_as_batches_of_all_rows(ranks, case):
         assert_alike(other, together[0], 0)
 
 
+def test_classes_are_weighed_by_all_shards(ranks):
+    for found in successes(ranks.call("weigh_classes", 3)):
+        assert_alike(found, rank_cases.weigh_classes(), CLOSE["float64"])
+
+
 def test_batch_normalisation_keeps_the_first_process_statistics_everywhere(ranks):
     together = successes(ranks.call("fit_normalised", 3))
     for other in together[1:]:
