@@ -416,3 +416,35 @@ def weigh_classes():
     with skhug.distributed(sharded=True), joined() as group:
         own = shard_of(codes, sizes), shard_of(_WEIGHT, sizes)
         return {"weights": class_weights("balanced", *own, classes, 8, group.shards)}
+
+
+class Listener:
+    """Counts the epochs that it is told of, and stops after three."""
+
+    def __init__(self):
+        self.scores = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        if context.task_name != "epoch":
+            return False
+        self.scores.append(fitted_estimator.score(X, y))
+        return len(self.scores) == 3
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def fit_with_callbacks(sharded=False):
+    listener = Listener()
+    X, y = blobs()
+    model = HUGClassifier(MLP((8,), members=2), max_epochs=9, random_state=0)
+    model.set_callbacks(listener)
+    with skhug.distributed(sharded=sharded):
+        model.fit(X, y)
+    return {"told": len(listener.scores), **facts(model, X)}

@@ -125,6 +125,18 @@ def test_batch_normalisation_is_synchronised_for_the_training_alone():
     assert not any(layer.training for layer in layers)
 
 
+def test_callbacks_are_called_in_the_first_process_and_may_stop_all(ranks):
+    pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
+    together = successes(ranks.call("fit_with_callbacks", 3))
+    assert [one.pop("told") for one in together] == [3, 0, 0]
+    for one in together:
+        assert one["n_iter"] == 3
+        assert_alike(one, together[0], 0)
+    errors = ranks.call("fit_with_callbacks", 2, sharded=True)
+    assert "A callback asks for the fitted estimator" in str(errors[0])
+    assert "rank 0 ended with ValueError: A callback" in str(errors[1])
+
+
 def test_dropout_and_augmentation_differ_between_processes(ranks):
     drawn = successes(ranks.call("what_is_drawn", 3))
     for kind in drawn[0]:
