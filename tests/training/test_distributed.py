@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import rank_cases
 import torch
+import torch.distributed as dist
 from ranks import Ranks
 from torch import nn
 
@@ -245,28 +244,14 @@ def test_who_is_killed_is_named_and_a_checkpoint_goes_on(tmp_path, killed):
 
 
 def test_without_torchrun_the_context_does_nothing(monkeypatch):
-    import torch.distributed as dist
-
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     with skhug.distributed():
         assert not dist.is_initialized()
 
 
-def test_variables_of_torchrun_start_nothing_without_the_context():
-    code = (
-        "import torch.distributed as dist\n"
-        "from skhug import HUGClassifier\n"
-        "X = [[0.0], [1.0]] * 5\n"
-        "HUGClassifier(max_epochs=1, random_state=0).fit(X, [0, 1] * 5)\n"
-        "print(dist.is_initialized())"
-    )
-    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.split() == ["False"]
+def test_variables_of_torchrun_start_nothing_without_the_context(monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert len(rank_cases.fit("one batch")["weights"]) > 0
+    assert not dist.is_initialized()
