@@ -367,12 +367,6 @@ def _encoder(estimator: Any, rows: Rows, whole: bool) -> Any:
         encoder = _for_sparse(encoder, estimator, rows.X.shape[1])
     if isinstance(encoder, Vectors):
         encoder.check(rows.sample_shape)
-    if isinstance(encoder, Vectors) and rows.shards.size > 1:
-        raise ValueError(
-            "encoder=Vectors(), which rows like these get by default, starts from a closed form of "
-            "all rows, and each process has a shard: pass the same rows to every process, "
-            "sharded=False, or encoder='mlp'."
-        )
     if isinstance(encoder, Vectors) and not whole:
         raise ValueError(
             "encoder=Vectors() starts from a closed form of all rows, and neither partial_fit nor "

@@ -124,6 +124,11 @@ class Alone:
         """Return the sum of the numbers of the processes before this one."""
         return sum(self.gather(int(n))[: self.rank])
 
+    def own(self, index: np.ndarray, n: int) -> np.ndarray:
+        """Return which of its n rows this process has among places in all processes' rows."""
+        own = index - self.before(n)
+        return own[(own >= 0) & (own < n)]
+
     def agree(self, values: dict[str, Any], cure: str) -> None:
         """Refuse values that differ between processes.
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skhug._group import ALONE, Alone
+
 __all__ = ["ClassMoments", "FoldMoments"]
 
 # Numbers of a block of rows that are float64 at once: 16 MiB.
@@ -65,6 +67,7 @@ class FoldMoments(NamedTuple):
         n_classes: int,
         folds: np.ndarray,
         count: np.ndarray | None = None,
+        shards: Alone = ALONE,
     ) -> FoldMoments:
         """Return the sums of rows, read block by block.
 
@@ -78,15 +81,18 @@ class FoldMoments(NamedTuple):
             Of them.
         count : ndarray of shape (n,), optional
             How many rows each stands for; one without it.
+        shards : Alone
+            The processes that hold further rows, which count as well.
 
         Raises
         ------
         ValueError
             If numbers are too large for their squares.
         """
-        n_features, n_folds = X.shape[1], int(folds.max()) + 1
+        n_features, n_folds = X.shape[1], max(shards.gather(int(folds.max()))) + 1
         step = max(1, _BLOCK_NUMBERS // n_features)
-        shift = np.asarray(X[:step], np.float64).mean(0)  # differences keep their digits
+        # Differences keep their digits.
+        shift = shards.first(lambda: np.asarray(X[:step], np.float64).mean(0))
         totals, counts = np.zeros((2, n_folds, n_classes))
         np.add.at(totals, (folds, y), weight)
         np.add.at(counts, (folds, y), 1.0 if count is None else count)
@@ -102,6 +108,7 @@ class FoldMoments(NamedTuple):
                 for fold in np.unique(folds[block]):
                     part = rows[folds[block] == fold]
                     squares[fold] += part.T @ part
+        totals, counts, sums, squares = map(shards.total, (totals, counts, sums, squares))
         if not np.isfinite(squares).all():
             raise ValueError(
                 "The rows hold numbers too large for their squares: scale them, for instance to "

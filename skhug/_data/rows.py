@@ -52,8 +52,7 @@ class Rows(NamedTuple):
         """Return some rows, by their places among those that all processes hold."""
         if len(index) == self.n_all:
             return self
-        own = index - self.shards.before(len(self.y))
-        return self.take(own[(own >= 0) & (own < len(self.y))])
+        return self.take(self.shards.own(index, len(self.y)))
 
     def labels_of_all(self) -> Rows:
         """Return the rows with the labels and the weights of all processes."""

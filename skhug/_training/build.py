@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,16 +52,19 @@ _REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 
 def build_model(
-    settings: Settings, task: Task, earlier: Earlier | None = None
+    settings: Settings, task: Task, earlier: Earlier | None = None, group: Alone = ALONE
 ) -> tuple[SphereEncoder, Tensor]:
-    """Return encoder and proxies, with new weights or going on from a copy of the fitted."""
+    """Return encoder and proxies, with new weights or going on from a copy of the fitted.
+
+    Of several processes the first searches for an arrangement of proxies.
+    """
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
         return encoder, torch.from_numpy(earlier.proxies)
     if isinstance(settings.encoder, Vectors):
-        return start_vectors(settings, task)
+        return start_vectors(settings, task, group)
     encoder = build_encoder(settings, task.rows)
-    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes))
+    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes), group)
 
 
 def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor) -> Objective:
@@ -114,12 +118,12 @@ def build_batches(
     )
 
 
-def start_vectors(settings: Settings, task: Task) -> tuple[SphereEncoder, Tensor]:
+def start_vectors(settings: Settings, task: Task, group: Alone) -> tuple[SphereEncoder, Tensor]:
     """Return the encoder and the proxies that a head on vectors starts from."""
     n_classes = len(task.classes)
     start = VectorStart(settings, task.rows, n_classes)
     encoder = start.encoder()
-    points = initial_proxies(settings, encoder, task.rows, n_classes)
+    points = initial_proxies(settings, encoder, task.rows, n_classes, group)
     start.aim(encoder, points)
     return encoder, points
 
@@ -167,7 +171,11 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
 
 
 def initial_proxies(
-    settings: Settings, encoder: SphereEncoder, rows: Rows, n_classes: int
+    settings: Settings,
+    encoder: SphereEncoder,
+    rows: Rows,
+    n_classes: int,
+    group: Alone = ALONE,
 ) -> Tensor:
     """Return the proxies that are fixed, or that training starts from, for these rows.
 
@@ -182,7 +190,8 @@ def initial_proxies(
         criterion = "separation" if isinstance(uniformity, MHS) else "energy"
         s = uniformity.s if isinstance(uniformity, MHE) else 2.0
         # One seed for all fits, so that a process searches once: no outcome is better than another.
-        points = optimal_proxies(n_classes, n_components, s, criterion=criterion, random_state=0)
+        search = partial(optimal_proxies, criterion=criterion, random_state=0)
+        points = group.first(lambda: search(n_classes, n_components, s))
         return place_classes(points, encoder, rows, seed)
     if isinstance(proxies, Learned) and _searches(settings.encoder):
         return torch.from_numpy(class_centres(encoder, rows, n_classes))

@@ -122,7 +122,7 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
 def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
-    encoder, proxies = build_model(settings, task, earlier)
+    encoder, proxies = build_model(settings, task, earlier, plan.group)
     plan.group.same_([proxies, *encoder.parameters(), *encoder.buffers()])
     encoder.softness = plan.group.first(lambda: encoder.softness)
     if not encoder.prepare.takes_gaps:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from skhug._data.class_moments import FoldMoments
-from skhug._data.folds import NO_FOLD, assign_folds
+from skhug._data.folds import NO_FOLD, assign_folds, deal_shard
 from skhug._data.prepare import Whiten
 from skhug._data.rows import Rows
 from skhug._defaults import Settings
@@ -63,9 +63,9 @@ class VectorStart:
         self.rows = rows._replace(weight=settings.counts(rows))
         self.folds = self._deal(n_classes) if self._chooses else np.zeros(len(rows.y), np.int64)
         # An integer weight is as many rows, whatever it was divided by.
-        count = rows.weight / rows.weight.min()
+        count = rows.weight / min(rows.shards.gather(rows.weight.min()))
         self.moments = FoldMoments.of(
-            rows.X, rows.y, self.rows.weight, n_classes, self.folds, count
+            rows.X, rows.y, self.rows.weight, n_classes, self.folds, count, rows.shards
         )
 
     @property
@@ -76,10 +76,11 @@ class VectorStart:
     def _deal(self, n_classes: int) -> np.ndarray:
         """Return the fold of each row from 1; 0 is of rows that are never left out."""
         rows = self.rows
-        most = _FOLDS if len(rows.y) >= _FEW_ROWS else _FOLDS_OF_FEW
+        most = _FOLDS if rows.n_all >= _FEW_ROWS else _FOLDS_OF_FEW
         width = rows.X.shape[1]
         most = min(most, _NUMBERS // (width * (width + n_classes)))
-        folds = assign_folds(rows, most, lambda X: X) if most > 1 else None
+        deal = assign_folds if rows.shards.size == 1 else deal_shard
+        folds = deal(rows, most, lambda X: X) if most > 1 else None
         return np.zeros(len(rows.y), np.int64) if folds is None else folds - NO_FOLD
 
     def encoder(self) -> SphereEncoder:
@@ -139,11 +140,13 @@ class VectorStart:
         guess = typical(self.rows.X.shape[1])
         if given is not None:
             guess = guess._replace(shrinkage=float(given))
-        left_out = np.flatnonzero(self.folds)
-        if not len(left_out):
+        shards, left_out = self.rows.shards, np.flatnonzero(self.folds)
+        n_left_out = shards.count(len(left_out))
+        if not n_left_out:
             return guess
-        drawn = left_out[calibration_rows(len(left_out), self.moments.weight.shape[1])]
-        some, folds = self.rows.take(drawn), self.folds[drawn]
+        drawn = calibration_rows(n_left_out, self.moments.weight.shape[1])
+        drawn = left_out[shards.own(drawn, len(left_out))]
+        some = self.rows.take(drawn)
         shrinkages = SHRINKAGES if given is None else (guess.shrinkage,)
-        X = np.asarray(some.X[:], np.float64)
-        return choose(self.moments, X, some.y, some.weight, folds, shrinkages)
+        told = np.asarray(some.X[:], np.float64), some.y, some.weight, self.folds[drawn]
+        return choose(self.moments, *map(shards.join, told), shrinkages)

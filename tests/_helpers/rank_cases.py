@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 import skhug
-from skhug import MHE, MLP, ConvNet, HUGClassifier, HUGEmbedder, Learned
+from skhug import MHE, MLP, ConvNet, HUGClassifier, HUGEmbedder, Learned, Vectors
 from skhug._defaults import class_weights
 from skhug._group import joined
 
@@ -196,6 +196,11 @@ def sparse_rows():
     return sparse.csr_array(X), y
 
 
+def vectors(n=157):
+    X, y = blobs(n, 40)
+    return X / np.linalg.norm(X, axis=1, keepdims=True), y
+
+
 _WEIGHT = np.random.default_rng(2).integers(0, 4, 157).astype(float)
 SHARDED = {
     "rows": (_full, blobs(), None),
@@ -210,6 +215,11 @@ SHARDED = {
     "images": (lambda p: _full(p, plain_net), images(), None),
     "sparse": (_full, sparse_rows(), None),
     "embedder": (lambda p: _full(p, estimator=HUGEmbedder), blobs(), None),
+    "vectors for search": (
+        lambda p: _full(p, Vectors("search", shrinkage=0.3), estimator=HUGEmbedder),
+        vectors(),
+        _WEIGHT,
+    ),
 }
 # Cases that come out differently in several processes, and well in all.
 BATCHES_OF_SHARDS = {
@@ -217,6 +227,7 @@ BATCHES_OF_SHARDS = {
     "balanced": lambda: _full("float64", batch_size=16, max_epochs=8, class_weight="balanced"),
     "members": lambda: _full("float64", MLP((8,), members=4), batch_size=16, max_epochs=8),
     "validation": lambda: _full("float64", batch_size=16, early_stopping=True, max_epochs=8),
+    "discriminant on vectors": lambda: HUGClassifier(random_state=0, precision="float64"),
     "batch normalisation": lambda: _full("float64", normalised, batch_size=16, max_epochs=8),
 }
 
@@ -228,7 +239,7 @@ def normalised(input_shape, n_components):
 
 
 def fit_batches_of_shards(case):
-    X, y = blobs(400)
+    X, y = vectors(400) if case == "discriminant on vectors" else blobs(400)
     sizes = cut(len(y), 0.5)
     with skhug.distributed(sharded=True):
         model = BATCHES_OF_SHARDS[case]().fit(shard_of(X, sizes), shard_of(y, sizes))
@@ -367,9 +378,6 @@ def fit_shards_wrongly(what):
     }
     if what in wrong:
         params[what] = wrong[what]
-    if what == "vectors":
-        X = np.random.default_rng(rank()).standard_normal((157, 40))
-        X /= np.linalg.norm(X, axis=1, keepdims=True)
     if what == "text":
         import pandas as pd
 

@@ -166,7 +166,6 @@ def test_what_differs_is_refused_in_every_process_by_name(ranks, what):
         ("track", "track=.* needs all rows"),
         ("batch_sampler", "batch_sampler=.* needs all rows"),
         ("warm_start", "warm_start=True needs all rows"),
-        ("vectors", r"Vectors\(\).* each process has a shard"),
         ("text", "columns of text or categories"),
         ("width", "the shape of a sample of rank 1 differs"),
         ("partial_fit", "partial_fit takes the same rows"),
