@@ -6,6 +6,7 @@ mended here once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from skhug._data.placement import place_rows
 from skhug._data.prepare import Cast, Standardize
 from skhug._data.rows import Rows, split_rows
 from skhug._defaults import default_batch_size, default_max_epochs, resolve
+from skhug._group import Group
 from skhug._model.nearest import nearest
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import draw_seed
@@ -56,6 +58,7 @@ __all__ = [
     "place_rows",
     "riesz_kernel",
     "split_rows",
+    "timed_training",
     "train",
 ]
 
@@ -90,3 +93,33 @@ def no_graph() -> Iterator[None]:
         yield
     finally:
         fit.acceleration = accelerate
+
+
+@contextmanager
+def timed_training() -> Iterator[dict[str, float]]:
+    """Yield what the training of fits takes: seconds, those in sums over processes, bytes sent."""
+    spent = {"seconds": 0.0, "cpu": 0.0, "sums": 0.0, "bytes": 0, "calls": 0}
+    plain_train, plain_sum = fit.train, Group.sum_
+
+    def train_timed(*args, **options):
+        start, cpu = time.perf_counter(), time.process_time()
+        before = spent["sums"], spent["bytes"], spent["calls"]
+        ended = plain_train(*args, **options)
+        spent["seconds"], spent["cpu"] = time.perf_counter() - start, time.process_time() - cpu
+        for name, value in zip(("sums", "bytes", "calls"), before, strict=True):
+            spent[name] -= value
+        return ended
+
+    def sum_timed(self, tensor):
+        start = time.perf_counter()
+        result = plain_sum(self, tensor)
+        spent["sums"] += time.perf_counter() - start
+        spent["bytes"] += tensor.nbytes
+        spent["calls"] += 1
+        return result
+
+    fit.train, Group.sum_ = train_timed, sum_timed
+    try:
+        yield spent
+    finally:
+        fit.train, Group.sum_ = plain_train, plain_sum

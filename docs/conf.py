@@ -76,7 +76,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(GALLERY)],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"/plot_\w+\.py$",
-    "ignore_pattern": r"pictures\.py$",
+    "ignore_pattern": r"(pictures|distributed)\.py$",
     "within_subsection_order": "gallery.QuickstartFirst",
     "doc_module": ("skhug",),
     "backreferences_dir": "generated/backreferences",

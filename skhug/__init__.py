@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skhug._version import __version__
 
 if TYPE_CHECKING:
+    from skhug._distributed import distributed
     from skhug.checkpoint import Checkpoint
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
@@ -43,6 +44,7 @@ __all__ = [
     "ResNet",
     "Vectors",
     "__version__",
+    "distributed",
     "load",
 ]
 
@@ -65,6 +67,7 @@ _HOMES = {
     "AdamW": "optimizers",
     "SGD": "optimizers",
     "Checkpoint": "checkpoint",
+    "distributed": "_distributed",
     "load": "persistence",
 }
 _MODULES = (

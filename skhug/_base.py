@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skhug._configured import Configured, explained, plain, read_state
 from skhug._data.expansion import expansion_of
-from skhug._data.folds import stream_folds
+from skhug._data.folds import assign_folds, deal_shard, stream_folds
 from skhug._data.rows import Rows, Task
 from skhug._data.sources import Source, open_rows
 from skhug._data.validation import (
@@ -27,6 +27,7 @@ from skhug._data.validation import (
 )
 from skhug._defaults import is_closed_form, resolve
 from skhug._device import resolve_device
+from skhug._group import Alone, joined
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
     CONSTRAINTS,
@@ -37,6 +38,7 @@ from skhug._parameters import (
 )
 from skhug._process import draw_seed
 from skhug._sklearn import CallbackSupportMixin, EpochCallbacks, fit_context
+from skhug._training.agreement import agree_on_fit, agree_on_shards
 from skhug._training.continuing import Earlier, pack_summary, running_summary, summary_of
 from skhug._training.fit import Goal, Plan, fit, hold_out
 from skhug._training.keeping import NoKeeper, make_keeper
@@ -162,6 +164,9 @@ class _BaseHUG(
     ) -> _BaseHUG:
         """Train the encoder, and the proxies if they are learned.
 
+        Where ``torch.distributed`` is initialised with several processes, all of them call this and
+        make the fit together, see :func:`skhug.distributed`.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or images
@@ -203,20 +208,27 @@ class _BaseHUG(
         ------
         ValueError
             If the data cannot be trained on; nothing of an earlier fit is lost then.
+        RuntimeError
+            If another process that makes the fit fails or is lost.
         """
-        with input_attributes_kept_on_error(self):
+        with joined() as group, input_attributes_kept_on_error(self):
             levels = "fitted" if self.warm_start and hasattr(self, "module_") else "found"
-            X, y, weight = check_training_data(self, X, y, sample_weight, reset=True, levels=levels)
+            X, y, weight = check_training_data(
+                self, X, y, sample_weight, reset=True, levels=levels, shards=group.shards
+            )
             classes, codes = np.unique(y, return_inverse=True)
+            if group.sharded:
+                classes = agree_on_shards(self, group, X, classes)
+                codes = encode_labels(y, classes)
             if len(classes) < 2:
                 (only,) = classes.tolist()
                 raise ValueError(
                     f"y has 1 class ({only!r}): HUG separates classes, pass at least 2."
                 )
-            rows = self._rows(X, codes, weight)
-            task = Task(rows, self._check_validation(X_val, y_val, classes), classes)
+            rows = self._rows(X, codes, weight, group)
+            task = Task(rows, self._check_validation(X_val, y_val, classes, group), classes)
             earlier = self._earlier() if self.warm_start else None
-            fitted = self._fit_task(task, earlier)
+            fitted = self._fit_task(task, earlier, group)
         for name in ("_progress", "_kept_rows"):  # of an earlier partial_fit
             self.__dict__.pop(name, None)
         self._take(fitted)
@@ -258,22 +270,28 @@ class _BaseHUG(
             If a label was not declared at the first call.
         """
         earlier = self._earlier()
-        with input_attributes_kept_on_error(self):
+        with joined() as group, input_attributes_kept_on_error(self):
             new = earlier is None
+            if group.sharded:
+                raise ValueError(
+                    "partial_fit takes the same rows from every process, and not shards: leave "
+                    "sharded=True out, or call fit on all rows."
+                )
             X, y, weight = check_training_data(
                 self, X, y, sample_weight, reset=new, levels="declared" if new else "fitted"
             )
             classes = self._check_classes(y, classes)
-            rows = self._rows(X, encode_labels(y, classes), weight)
-            fitted = self._fit_one_epoch(Task(rows, None, classes), earlier)
+            rows = self._rows(X, encode_labels(y, classes), weight, group)
+            fitted = self._fit_one_epoch(Task(rows, None, classes), earlier, group)
         self._take(fitted)
         return self
 
-    def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray) -> Rows:
+    def _rows(self, X: Any, codes: np.ndarray, weight: np.ndarray, group: Alone) -> Rows:
         """Return the rows that count, and what makes numbers of their levels and gaps."""
         coding = coding_of(self)
         n_levels = None if coding is None else coding.n_levels()
-        return Rows(X, codes, weight, expansion_of(X, weight > 0, n_levels)).weighted()
+        expand = expansion_of(X, weight > 0, n_levels, group.shards)
+        return Rows(X, codes, weight, expand, group.shards).weighted()
 
     def _take(self, fitted: dict[str, Any]) -> None:
         """Assign fitted attributes; those that an earlier version had in their place leave."""
@@ -289,37 +307,44 @@ class _BaseHUG(
         kept = getattr(self, "_kept_rows", None)
         return Earlier(self.module_, self.proxies_, self.classes_, progress, kept=kept)
 
-    def _fit_task(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
+    def _fit_task(self, task: Task, earlier: Earlier | None, group: Alone) -> dict[str, Any]:
         """Train as the parameters say; return the fitted attributes."""
         if earlier is not None:  # fit starts a run of its own from the weights
             earlier = earlier._replace(progress=None)
-        identity = {
-            **self.get_params(deep=False),
-            "estimator": type(self).__name__,
-            "device": str(resolve_device(self.device)),
-        }
-        with make_keeper(self.checkpoint, identity, task, earlier) as keeper:
+        identity = agree_on_fit(group, self._identity(), task, earlier)
+        checkpoint = self.checkpoint if group.leads else None
+        with make_keeper(checkpoint, identity, task, earlier) as keeper:
             splits = self.early_stopping and task.validation is None
             drawn = [draw_seed(self.random_state) for _ in range(1 + splits)]
-            keeper.seeds = keeper.seeds or drawn
+            keeper.saved, keeper.seeds = group.first(lambda: (keeper.saved, keeper.seeds or drawn))
             fraction = plain(self.validation_fraction) if splits else None
             task = hold_out(task, fraction, keeper.seeds[0], self._goal)
-            plan = self._plan(task, earlier, keeper.seeds[-1])
+            plan = self._plan(task, earlier, keeper.seeds[-1], group)
             warn_of_idle_alpha(self.alpha, plan.settings.proxies)
             fitted, state = fit(plan, keeper)
         if state.closed_form is not None:
             fitted["_progress"] = {"vectors": state.closed_form.seen.packed()}
         return fitted
 
-    def _fit_one_epoch(self, task: Task, earlier: Earlier | None) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
+        """Return what makes a fit this one beside its data."""
+        return {
+            **self.get_params(deep=False),
+            "estimator": type(self).__name__,
+            "device": str(resolve_device(self.device)),
+        }
+
+    def _fit_one_epoch(self, task: Task, earlier: Earlier | None, group: Alone) -> dict[str, Any]:
         """Train one epoch more, with the optimizer's state of the last call.
 
         The learning rate stays constant: a schedule needs to know the end.
         """
         progress = (None if earlier is None else earlier.progress) or {}
-        seed = progress["seed"] + 1 if "seed" in progress else draw_seed(self.random_state)
+        agree_on_fit(group, self._identity(), task, earlier)
+        drawn = progress["seed"] + 1 if "seed" in progress else draw_seed(self.random_state)
+        seed = group.first(lambda: drawn)
         before = progress.get("epoch", 0)
-        plan = self._plan(task, earlier, seed, whole=False)
+        plan = self._plan(task, earlier, seed, group, whole=False)
         solved = is_closed_form(plan.settings)
         settings = plan.settings._replace(
             max_epochs=before + (not solved),
@@ -346,13 +371,18 @@ class _BaseHUG(
             fitted["_kept_rows"] = seen.kept
         return {**fitted, "_progress": progress or None}
 
-    def _plan(self, task: Task, earlier: Earlier | None, seed: int, *, whole: bool = True) -> Plan:
+    def _plan(
+        self, task: Task, earlier: Earlier | None, seed: int, group: Alone, *, whole: bool = True
+    ) -> Plan:
         """Return the plan of a fit; ``whole`` is false of rows that more may follow."""
         if earlier is not None:
             earlier.check(task, self.n_components)
         module = None if earlier is None else earlier.module
         settings = resolve(self, task.rows, task.classes, seed, module, whole=whole)
-        return Plan(settings, task, self._goal, partial(EpochCallbacks, self), earlier)
+        settings = settings._replace(verbose=settings.verbose and group.leads)
+        listen = partial(EpochCallbacks, self)
+        deal = deal_shard if group.sharded else assign_folds
+        return Plan(settings, task, self._goal, listen, earlier, deal=deal, group=group)
 
     def _check_classes(self, y: np.ndarray, classes: Any) -> np.ndarray:
         """Return the classes of a call of partial_fit, those of the first call."""
@@ -370,7 +400,9 @@ class _BaseHUG(
             )
         return known
 
-    def _check_validation(self, X_val: Any, y_val: Any, classes: np.ndarray) -> Rows | None:
+    def _check_validation(
+        self, X_val: Any, y_val: Any, classes: np.ndarray, group: Alone
+    ) -> Rows | None:
         if X_val is None and y_val is None:
             return None
         X_val = open_rows(X_val)
@@ -380,7 +412,8 @@ class _BaseHUG(
             X, y, weight = check_training_data(self, X_val, y_val, None, reset=False)
         except ValueError as error:
             raise ValueError(f"Of X_val and y_val: {error}") from error
-        return Rows(X, self._encode_validation_labels(y, classes), weight)
+        codes = self._encode_validation_labels(y, classes, group.shards)
+        return Rows(X, codes, weight, shards=group.shards)
 
     # --- what the estimators differ in -----------------------------------------------------
 
@@ -390,7 +423,9 @@ class _BaseHUG(
     # Head on vectors of an encoder that does not say which.
     _head: ClassVar[str] = "discriminant"
 
-    def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    def _encode_validation_labels(
+        self, y: np.ndarray, classes: np.ndarray, shards: Alone
+    ) -> np.ndarray:
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             raise ValueError(

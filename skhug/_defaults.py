@@ -24,6 +24,7 @@ from skhug._device import (
     resolve_device,
     resolve_dtype,
 )
+from skhug._group import ALONE, Alone
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import (
     USUAL,
@@ -138,7 +139,8 @@ class Settings(NamedTuple):
         """
         if self.coefficients is row_coefficients:
             return rows.weight * self.class_weight[rows.y]
-        total = np.bincount(rows.y, rows.weight)  # classes alike
+        n_classes = len(self.class_weight)
+        total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
         return rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
 
 
@@ -176,7 +178,9 @@ def resolve(
     e = plain(estimator)
     check_instances(e.get_params(deep=False))
     device = resolve_device(e.device)
-    dtype = fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device)
+    dtype = (
+        fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device, rows.n_all)
+    )
     encoder = _encoder(e, rows, whole, fitted)
     e = _with_defaults_of(encoder, e)
     check_numbers(
@@ -192,7 +196,7 @@ def resolve(
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
     shape = _prepared_shape(fitted, encoder, rows)
     members = _members(encoder, fitted, shape)
-    course = _course(e, sampler, len(rows.y), members)
+    course = _course(e, sampler, rows.n_all, members)
     balanced = isinstance(e.class_weight, str)
     # Rows of a batch that each member sees.
     seen = course["batch_size"] * (1 if members == 1 else 1 - 1 / members)
@@ -212,7 +216,7 @@ def resolve(
         sampler=sampler,
         patience=(e.n_iter_no_change, e.tol) if e.early_stopping else None,
         class_weight=class_weights(
-            e.class_weight, rows.y, rows.weight, classes, 0 if sampler else seen
+            e.class_weight, rows.y, rows.weight, classes, 0 if sampler else seen, rows.shards
         ),
         coefficients=epoch_coefficients if balanced else row_coefficients,
         augment=e.augment,
@@ -290,17 +294,23 @@ def default_decay(optimizer: Any, input_shape: tuple[int, ...]) -> float | None:
 
 
 def class_weights(
-    class_weight: Any, y: np.ndarray, weight: np.ndarray, classes: np.ndarray, drawn: float
+    class_weight: Any,
+    y: np.ndarray,
+    weight: np.ndarray,
+    classes: np.ndarray,
+    drawn: float,
+    shards: Alone = ALONE,
 ) -> np.ndarray:
     """Return the weights of the classes, of mean 1.
 
     Those of ``"balanced"`` are of the classes' means, and make up for the batches of ``drawn`` rows
-    in which a class does not occur; 0 is for batches that know of the classes.
+    in which a class does not occur; 0 is for batches that know of the classes. Rows of other
+    ``shards`` count as well.
     """
     if class_weight is None:
         return np.ones(len(classes))
     if isinstance(class_weight, str):  # "balanced", by the weights and not the rows
-        total = np.bincount(y, weight, len(classes))
+        total = shards.total(np.bincount(y, weight, len(classes)))
         known = total > 1e-300 * total.max()  # declared classes may have no row yet
         values = np.where(known, 1.0, 0.0)
         if drawn:
@@ -355,7 +365,7 @@ def _encoder(estimator: Any, rows: Rows, whole: bool, fitted: SphereEncoder | No
     """
     sparse = isinstance(rows.X, CompressedRows)
     flat = len(rows.sample_shape) == 1 and rows.expand is None and not sparse
-    looks = whole and flat and fitted is None
+    looks = whole and flat and fitted is None and rows.shards.size == 1
     encoder = expand_encoder(
         estimator.encoder, rows.sample_shape, lambda: looks and are_vectors(rows.X)
     )

@@ -64,11 +64,16 @@ def _accelerators() -> list[str]:
     return names + ["mps"] * torch.backends.mps.is_available()
 
 
-def resolve_dtype(precision: str, X: np.ndarray, device: torch.device) -> torch.dtype:
-    """Return the dtype of parameters and outputs; see the ``precision`` of the estimators."""
+def resolve_dtype(
+    precision: str, X: np.ndarray, device: torch.device, n_rows: int | None = None
+) -> torch.dtype:
+    """Return the dtype of parameters and outputs; see the ``precision`` of the estimators.
+
+    ``n_rows`` are those of all processes, where X is a shard.
+    """
     if precision != "auto":
         return PRECISIONS[precision]
-    small = math.prod(X.shape) <= FLOAT64_ELEMENTS
+    small = (n_rows or X.shape[0]) * math.prod(X.shape[1:]) <= FLOAT64_ELEMENTS
     if X.dtype == np.float64 and small and device.type != "mps":  # MPS has no float64
         return torch.float64
     return torch.float32

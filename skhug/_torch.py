@@ -1,8 +1,9 @@
-"""The one place that knows torch's private names: backward kernels, fused normalisation."""
+"""The one place that knows torch's private names: kernels, the store of its processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 __all__ = [
     "ACTIVATION_BACKWARD",
     "BatchNorm",
+    "default_store",
     "fused_adamw",
     "fused_sgd",
     "normalize",
@@ -38,3 +40,10 @@ def normalize_backward(gradient: Tensor, rows: Tensor, length: Tensor, norm: Ten
     """Return the gradient in the rows of :func:`normalize`."""
     backward = torch.ops.aten._weight_norm_interface_backward.default
     return backward(gradient, rows, length, norm, 0)[0]
+
+
+def default_store() -> Any:
+    """Return where the processes of torch.distributed leave notes for one another."""
+    from torch.distributed import distributed_c10d
+
+    return distributed_c10d._get_default_store()

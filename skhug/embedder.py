@@ -12,6 +12,7 @@ from skhug._base import _BaseHUG
 from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
 from skhug._docs import public
+from skhug._group import Alone
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug.metrics import mean_average_precision_at_r
@@ -276,5 +277,8 @@ n_components), default="auto"
         y = labels_of(X, y)
         return mean_average_precision_at_r(self.transform(X), y, sample_weight=sample_weight)
 
-    def _encode_validation_labels(self, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        return np.unique(y, return_inverse=True)[1]  # may be classes never trained on
+    def _encode_validation_labels(
+        self, y: np.ndarray, classes: np.ndarray, shards: Alone
+    ) -> np.ndarray:
+        # They may be classes never trained on.
+        return np.searchsorted(np.unique(shards.join(np.unique(y))), y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,15 +128,25 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return len(self._bounds())
+        return len(self._sizes())
+
+    def part_sizes(self) -> list[int]:
+        """Return how many rows of every batch this process has."""
+        return self._sizes()
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of the smallest batch, a rest aside."""
+        return min(self.batch_size, len(self.y))
 
     @property
     def _n_views(self) -> int:
         return len(self.X) // len(self.y)
 
-    def _bounds(self) -> list[tuple[int, int]]:
+    def _sizes(self) -> list[int]:
+        """Return the rows of every batch of an epoch."""
         n = len(self.y if self.sampler is None else self.sampler)
-        return batch_bounds(n, self.batch_size)
+        return [stop - start for start, stop in batch_bounds(n, self.batch_size)]
 
     def epoch(
         self, generator: torch.Generator, number: int = 0
@@ -145,18 +156,18 @@ class Batches:
         ``coef`` of shape (batch,) or (batch, members) are the rows' coefficients in the
         within-class sum. Where members are ``apart``, all three have shape (members, rows, ...).
         """
-        bounds, prepare = self._bounds(), self.prepare
-        drawn = self._draw(len(bounds), generator)
+        sizes, prepare = self._sizes(), self.prepare
+        generator, drawn = self._order(len(sizes), generator, number)
         if drawn is None:  # the order of a full batch is of no consequence
             order, batch, y = None, torch.zeros_like(self.y), self.y
             weight = self.sample_weight
         else:
             order = drawn.to(self.y.device)
-            batch = torch.arange(len(order), device=order.device) // self.batch_size
-            batch.clamp_(max=len(bounds) - 1)
+            places = torch.arange(len(sizes), device=order.device)
+            batch = places.repeat_interleave(torch.tensor(sizes, device=order.device))
             y, weight = self.y[order], self.sample_weight[order]
-        coef = self.coefficients(batch, y, weight, self.class_weight, len(bounds))
-        sizes = [stop - start for start, stop in bounds]
+        coef = self.coefficients(batch, y, weight, self.class_weight, len(sizes))
+        drawn, order, y, coef, sizes = self._part(drawn, order, y, coef, sizes)
         if self._n_views > 1:
             start = number % self._n_views * len(self.y)
             drawn, order = drawn + start, order + start
@@ -168,7 +179,20 @@ class Batches:
                 yield prepare(X, generator), labels, share
             return
         for (X, labels, share), own in zip(parts, rows_that_count(coef, sizes), strict=True):
+            if not len(labels):
+                yield X, labels, share
+                continue
             yield prepare(X, generator)[own], labels[own], share.mT.gather(1, own)
+
+    def _order(
+        self, n_batches: int, generator: torch.Generator, number: int
+    ) -> tuple[torch.Generator, Tensor | None]:
+        """Return what draws for the rows of a batch from now on, and the order of an epoch."""
+        return generator, self._draw(n_batches, generator)
+
+    def _part(self, *epoch: Any) -> tuple[Any, ...]:
+        """Return what of an epoch's (drawn, order, y, coef, sizes) is for this process: all."""
+        return epoch
 
     def _draw(self, n_batches: int, generator: torch.Generator) -> Tensor | None:
         """Return the order of an epoch on the CPU, None where it is of no consequence."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skhug._device import to_numpy, to_tensor
+from skhug._group import ALONE, Alone
 
 __all__ = ["Expand", "ExpandedRows", "expansion_of", "refuse_gaps", "scale_factors"]
 
@@ -83,7 +84,7 @@ def scale_factors(expand: Expand | None) -> np.ndarray | float:
 
 
 def expansion_of(
-    X: Any, counts: np.ndarray, n_levels: Sequence[int | None] | None
+    X: Any, counts: np.ndarray, n_levels: Sequence[int | None] | None, shards: Alone = ALONE
 ) -> Expand | None:
     """Return what expands rows to train on; None where they have neither levels nor gaps.
 
@@ -95,8 +96,10 @@ def expansion_of(
         The rows that count.
     n_levels : sequence, or None
         How many levels each column has codes of, None for one of numbers; None where all are.
+    shards : Alone
+        The processes that hold further rows, whose gaps count as well.
     """
-    gaps = np.flatnonzero(_columns_with_gaps(X, counts))
+    gaps = np.flatnonzero(np.any(shards.gather(_columns_with_gaps(X, counts)), axis=0))
     counts = [None] * X.shape[1] if n_levels is None else n_levels
     numeric = [i for i, count in enumerate(counts) if count is None]
     if len(numeric) == X.shape[1] and not len(gaps):

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skhug._group import ALONE, Alone
+
 __all__ = ["FeatureSummary", "centre_and_scale"]
 
 # Rows that quantiles are taken from, evenly spaced over the data.
@@ -22,7 +24,9 @@ _SPREAD = 3.0
 _NORMAL_IQR = 1.349
 
 
-def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centre_and_scale(
+    X: np.ndarray, weight: np.ndarray, shards: Alone = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what each feature is centred at and divided by.
 
     The scale is half the range for features without heavy tails, which keeps a pixel that is
@@ -37,6 +41,9 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
         Rows; they are read in blocks.
     weight : ndarray of shape (n,)
         Positive weights; an integer weight equals as many rows for up to 2,048 rows.
+    shards : Alone
+        The processes that hold further rows: the statistics are of all, as if they lay one after
+        another.
 
     Returns
     -------
@@ -44,9 +51,11 @@ def centre_and_scale(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.
         A constant feature has scale 0, and so has one whose scale has no inverse; their centre
         is 0.
     """
-    every = slice(None, None, max(1, len(X) // _ROWS))
-    median, spread = _median_and_spread(X[every], weight[every])
-    return _combine(median, spread, *_range_and_mean(X, weight), X.dtype)
+    step = max(1, shards.count(len(X)) // _ROWS)
+    every = slice(-shards.before(len(X)) % step, None, step)
+    drawn, its_weight = shards.join(X[every]), shards.join(weight[every])
+    median, spread = _median_and_spread(drawn, its_weight)
+    return _combine(median, spread, *_range_and_mean(X, weight, shards), X.dtype)
 
 
 def _combine(
@@ -142,9 +151,11 @@ def _most_kept(n_features: int) -> int:
     return max(_FEWEST_KEPT, min(_MOST_KEPT, _KEPT_VALUES // max(n_features, 1)))
 
 
-def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _range_and_mean(
+    X: np.ndarray, weight: np.ndarray, shards: Alone = ALONE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smallest, largest and mean value of each feature, in one pass of blocks."""
-    share = weight / weight.sum()
+    share = weight / sum(shards.gather(weight.sum()))
     low, high, mean, missing = np.inf, -np.inf, 0.0, 0.0
     for start in range(0, len(X), _ROWS):
         block, part = X[start : start + _ROWS], share[start : start + _ROWS]
@@ -156,6 +167,9 @@ def _range_and_mean(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.n
         low, high = np.fmin(low, lowest), np.fmax(high, highest)
         # In C order, so that the order of the sums does not depend on X's.
         mean = mean + part @ block.astype(np.float64, order="C")
+    low = np.fmin.reduce(shards.gather(low))
+    high = np.fmax.reduce(shards.gather(high))
+    mean, missing = sum(shards.gather(mean)), sum(shards.gather(missing))
     if np.any(missing):
         nothing = np.full(len(mean), np.nan)
         mean = np.divide(mean, 1 - missing, out=nothing, where=np.isfinite(low))

@@ -10,7 +10,14 @@ from skhug._data.rows import Rows
 from skhug._data.sources import Source
 from skhug._data.sparse_rows import dense_blocks
 
-__all__ = ["NO_FOLD", "assign_folds", "left_out_weights", "mixed", "stream_folds"]
+__all__ = [
+    "NO_FOLD",
+    "assign_folds",
+    "deal_shard",
+    "left_out_weights",
+    "mixed",
+    "stream_folds",
+]
 
 Prepared = Callable[[np.ndarray], np.ndarray]
 # Of a row that no member leaves out.
@@ -98,3 +105,15 @@ def stream_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
     repeat[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     bits = mixed(mixed(keys.view(np.uint64)) + repeat)
     return (bits % np.uint64(n_folds)).astype(np.int64)
+
+
+def deal_shard(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray:
+    """Deal the rows of a shard out by their values, as :func:`stream_folds` does.
+
+    The only row of a class among all shards has no fold.
+    """
+    folds = stream_folds(rows, n_folds, prepared)
+    n_classes = max(rows.shards.gather(int(rows.y.max())))
+    counts = rows.shards.total(np.bincount(rows.y, minlength=n_classes + 1))
+    folds[counts[rows.y] == 1] = NO_FOLD
+    return folds

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from skhug._group import ALONE, Alone
 
 __all__ = ["ChannelSummary", "Layout", "channel_statistics"]
 
@@ -109,7 +112,9 @@ class Layout:
         return layout
 
 
-def channel_statistics(X: Any, weight: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def channel_statistics(
+    X: Any, weight: np.ndarray, layout: Layout, shards: Alone = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Return each channel's mean and standard deviation over all pixels, read in blocks.
 
     Parameters
@@ -120,6 +125,8 @@ def channel_statistics(X: Any, weight: np.ndarray, layout: Layout) -> tuple[np.n
         Positive weights of the images.
     layout : Layout
         How an image lies in a row.
+    shards : Alone
+        The processes that hold further images, which count as well.
 
     Returns
     -------
@@ -134,12 +141,13 @@ def channel_statistics(X: Any, weight: np.ndarray, layout: Layout) -> tuple[np.n
         # In one order, so that the sums do not depend on the layout.
         block = np.array(block, dtype=np.float64, order="C")
         if start == 0:  # squares of differences from about the mean keep their digits
-            shift = block.mean(axis=(0, 2, 3))
+            shift = shards.first(partial(block.mean, axis=(0, 2, 3)))
         block -= shift[:, None, None]
         share = weight[start : start + rows]
         first += share @ block.sum(axis=(2, 3))
         second += share @ np.einsum("nchw,nchw->nc", block, block)
-    pixels = weight.sum() * height * width
+    first, second = shards.total(first), shards.total(second)
+    pixels = sum(shards.gather(weight.sum())) * height * width
     offset = first / pixels
     mean, std = shift + offset, np.sqrt(np.maximum(second / pixels - offset**2, 0))
     return mean, _beyond_rounding(std, mean)

@@ -12,6 +12,7 @@ from skhug._data.expansion import Expand, ExpandedRows, scale_factors
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
+from skhug._group import ALONE, Alone
 from skhug._sparse import SparseRows
 from skhug._sphere import unit
 
@@ -315,6 +316,7 @@ def prepare_rows(
     standardize: Any,
     device: torch.device,
     dtype: torch.dtype,
+    shards: Alone = ALONE,
     expand: Expand | None = None,
     stretch: float = 1.0,
 ) -> Prepare:
@@ -325,7 +327,7 @@ def prepare_rows(
     elif standardize in (False, True):
         exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         rows = X if expand is None else ExpandedRows(X, expand)
-        centre, scale = centre_and_scale(rows, weight)
+        centre, scale = centre_and_scale(rows, weight, shards)
         scale = scale * scale_factors(expand)
         centre, scale = (to_tensor(statistic, device, exact) for statistic in (centre, scale))
         if standardize:
@@ -343,12 +345,17 @@ def prepare_rows(
 
 
 def prepare_images(
-    X: np.ndarray, weight: np.ndarray, layout: Layout, standardize: Any, dtype: torch.dtype
+    X: np.ndarray,
+    weight: np.ndarray,
+    layout: Layout,
+    standardize: Any,
+    dtype: torch.dtype,
+    shards: Alone = ALONE,
 ) -> NormalizeImages:
     """Return what prepares images, with statistics of these; ``standardize`` as in Encoder."""
     channels = layout.channels_first[0]
     if standardize is True:
-        mean, std = channel_statistics(X, weight, layout)
+        mean, std = channel_statistics(X, weight, layout, shards)
     elif standardize is False:
         mean, std = np.zeros(channels), np.ones(channels)
     else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from skhug._data.expansion import Expand
 from skhug._data.sources import Source, take
+from skhug._group import ALONE, Alone
 from skhug._sparse import CompressedRows
 
 __all__ = ["Rows", "Task", "split_rows"]
@@ -16,13 +17,25 @@ __all__ = ["Rows", "Task", "split_rows"]
 class Rows(NamedTuple):
     """Validated rows: features (n, ...), class indices (n,), weights (n,).
 
-    ``expand`` makes more columns of levels and gaps, where there are any.
+    ``expand`` makes more columns of levels and gaps, where there are any. ``shards`` are the
+    processes that hold further rows of the same data; alone, these are all.
     """
 
     X: np.ndarray | Source | CompressedRows
     y: np.ndarray
     weight: np.ndarray
     expand: Expand | None = None
+    shards: Alone = ALONE
+
+    @property
+    def n_all(self) -> int:
+        """Number of rows that all processes hold."""
+        return self.shards.count(len(self.y))
+
+    @property
+    def heaviest(self) -> float:
+        """The largest weight that any process holds."""
+        return max(self.shards.gather(float(self.weight.max(initial=0))))
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -31,7 +44,20 @@ class Rows(NamedTuple):
 
     def take(self, index: np.ndarray) -> Rows:
         """Return some rows; many are not copied, but looked up when they are read."""
-        return Rows(take(self.X, index), self.y[index], self.weight[index], self.expand)
+        return Rows(
+            take(self.X, index), self.y[index], self.weight[index], self.expand, self.shards
+        )
+
+    def drawn(self, index: np.ndarray) -> Rows:
+        """Return some rows, by their places among those that all processes hold."""
+        if len(index) == self.n_all:
+            return self
+        return self.take(self.shards.own(index, len(self.y)))
+
+    def labels_of_all(self) -> Rows:
+        """Return the rows with the labels and the weights of all processes."""
+        y, weight = (self.shards.join(array) for array in (self.y, self.weight))
+        return self._replace(y=y, weight=weight)
 
     def weighted(self) -> Rows:
         """Return the rows that have a weight above zero."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skhug._data.prepare import Cast, Prepare, squeezed
 from skhug._device import to_tensor
+from skhug._group import ALONE, Alone
 from skhug._sparse import CompressedRows, SparseRows, lie_by_columns
 from skhug.encoders._members import Members
 
@@ -102,6 +103,7 @@ def prepare_sparse(
     standardize: Any,
     device: torch.device,
     dtype: torch.dtype,
+    shards: Alone = ALONE,
 ) -> SparseCast | SparseScale:
     """Return what prepares sparse rows, with statistics of these; ``standardize`` as in Encoder."""
     if standardize is False:
@@ -111,7 +113,7 @@ def prepare_sparse(
             f"standardize={standardize!r} is per channel of images, and X has sparse rows: pass "
             "True or False."
         )
-    _, scale = ScaleSummary.of(X, weight).centre_and_scale()
+    _, scale = ScaleSummary.of(X, weight, shards).centre_and_scale()
     exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return SparseScale(to_tensor(inverse, device, exact), dtype)
@@ -128,10 +130,13 @@ class ScaleSummary(NamedTuple):
     count: np.ndarray
 
     @classmethod
-    def of(cls, X: Any, weight: np.ndarray) -> ScaleSummary:
-        """Return the summary of rows, sparse or dense, which count by their weights."""
+    def of(cls, X: Any, weight: np.ndarray, shards: Alone = ALONE) -> ScaleSummary:
+        """Return the summary of rows, sparse or dense, which count by their weights.
+
+        Those of other ``shards`` count as well.
+        """
         magnitude, count = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-        share = weight * (len(weight) / weight.sum())
+        share = weight * (shards.count(len(weight)) / sum(shards.gather(weight.sum())))
         for start in range(0, len(X), _ROWS):
             block = X[start : start + _ROWS]
             block = block.csr if isinstance(block, CompressedRows) else csr_array(block)
@@ -140,7 +145,7 @@ class ScaleSummary(NamedTuple):
             with np.errstate(over="ignore"):  # the scale is infinite then, and its inverse 0
                 np.add.at(magnitude, columns, values * of_each)
             np.add.at(count, columns, np.where(values > 0, of_each, 0))
-        return cls(magnitude, count)
+        return cls(shards.total(magnitude), shards.total(count))
 
     @classmethod
     def assumed(cls, scale: np.ndarray, newer: ScaleSummary) -> ScaleSummary:

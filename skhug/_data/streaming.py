@@ -70,5 +70,6 @@ class Stream:
             yield block.to(self.device, non_blocking=True)
 
     def _read(self, key: slice | np.ndarray) -> Tensor:
-        block = to_tensor(self.rows[key], torch.device("cpu"))
+        rows = self.rows[:1][:0] if not isinstance(key, slice) and not len(key) else self.rows[key]
+        block = to_tensor(rows, torch.device("cpu"))
         return block.pin_memory() if self.device.type == "cuda" else block

@@ -19,6 +19,7 @@ from skhug._data.expansion import refuse_gaps
 from skhug._data.sources import Source, open_rows
 from skhug._data.sparse_rows import SPARSE, check_fill, held
 from skhug._data.tables import Table, table_of
+from skhug._group import ALONE, Alone
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
 from skhug._sklearn import (
@@ -146,7 +147,14 @@ def _check_sample_shape(estimator: Any, X: Any) -> None:
 
 
 def check_training_data(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool, levels: str = "fitted"
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    reset: bool,
+    levels: str = "fitted",
+    shards: Alone = ALONE,
 ) -> tuple[np.ndarray | Source | CompressedRows, np.ndarray, np.ndarray]:
     """Return X, y and weights of all rows, those of weight zero too: their labels are classes.
 
@@ -161,6 +169,8 @@ def check_training_data(
     levels : {"found", "declared", "fitted"}
         Which levels of categories there are from now on: those in X, those that the columns'
         dtypes name too, or those of the fitted model.
+    shards : Alone
+        The processes that hold further rows.
 
     Raises
     ------
@@ -183,7 +193,7 @@ def check_training_data(
     y = column_or_1d(y, warn=True)
     check_one_kind(y, "y")
     check_classification_targets(y)
-    weight = _check_weight(sample_weight, y)
+    weight = _check_weight(sample_weight, y, shards)
     if isinstance(X, Table):
         X = _coded(estimator, X, y, weight > 0, levels, learns=reset)
     elif levels != "fitted":
@@ -212,13 +222,14 @@ def _check_names(before: np.ndarray | None, estimator: Any) -> None:
     )
 
 
-def _check_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray:
-    if sample_weight is None:
+def _check_weight(sample_weight: Any, y: np.ndarray, shards: Alone) -> np.ndarray:
+    if not shards.any(sample_weight is not None):
         return np.ones(len(y))
     weight = check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     # By a power of two, which is exact: sums of 1e308 overflow, and 1e-308 is 0 in float32.
-    weight = np.ldexp(weight, -np.frexp(weight.max())[1])
-    if not weight.any():
+    largest = max(shards.gather(weight.max()))
+    weight = np.ldexp(weight, -np.frexp(largest)[1])
+    if not largest:
         raise ValueError("Every sample weight is zero: pass at least one positive weight.")
     return weight
 

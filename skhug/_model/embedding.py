@@ -80,7 +80,12 @@ def embed(
     encoder: SphereEncoder, X: np.ndarray | Source, output: Output = SphereEncoder.forward
 ) -> Tensor:
     """Return the embeddings of all rows, shape (n, n_components), on the device."""
-    return torch.cat(list(embed_blocks(encoder, X, output)))
+    blocks = list(embed_blocks(encoder, X, output))
+    if not blocks:  # of a shard from which no row was drawn
+        return torch.zeros(
+            0, encoder.n_components, device=device_of(encoder), dtype=encoder.prepare.dtype
+        )
+    return torch.cat(blocks)
 
 
 def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 from skhug._data.batches import Batches
 from skhug._data.folds import NO_FOLD, left_out_weights
 from skhug._data.image_layout import Layout
+from skhug._data.parted_batches import coefficients_of_shards, parted
 from skhug._data.placement import place_rows
 from skhug._data.prepare import prepare_images, prepare_rows
 from skhug._data.rows import Rows, Task
@@ -21,6 +22,7 @@ from skhug._data.sparse_prepare import prepare_sparse
 from skhug._data.sparse_rows import dense_blocks
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
+from skhug._group import ALONE, Alone
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder
@@ -52,19 +54,21 @@ _REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 
 def build_model(
-    settings: Settings, task: Task, earlier: Earlier | None = None
+    settings: Settings, task: Task, earlier: Earlier | None = None, group: Alone = ALONE
 ) -> tuple[SphereEncoder, Tensor, VectorStart | None]:
     """Return encoder and proxies, with new weights or going on from a copy of the fitted.
 
-    Last is the closed form that a head on vectors starts from.
+    Last is the closed form that a head on vectors starts from. Of several processes the first
+    searches for an arrangement of proxies.
     """
     if isinstance(settings.encoder, Vectors):
-        return start_vectors(settings, task, earlier)
+        return start_vectors(settings, task, earlier, group)
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
         return encoder, torch.from_numpy(earlier.proxies), None
     encoder = build_encoder(settings, task.rows)
-    return encoder, initial_proxies(settings, encoder, task.rows, len(task.classes)), None
+    proxies = initial_proxies(settings, encoder, task.rows, len(task.classes), group)
+    return encoder, proxies, None
 
 
 def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor) -> Objective:
@@ -90,13 +94,20 @@ def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor)
 
 
 def build_batches(
-    settings: Settings, stage: Stage, objective: Objective, folds: np.ndarray | None = None
+    settings: Settings,
+    stage: Stage,
+    objective: Objective,
+    folds: np.ndarray | None = None,
+    group: Alone = ALONE,
 ) -> Batches:
-    """Return the training rows in batches, on the device or streamed to it."""
+    """Return the training rows in batches, on the device or streamed to it.
+
+    Of several processes each gets its part of every batch.
+    """
     rows, encoder = stage.task.rows, objective.encoder
     device, dtype = device_of(encoder), encoder.prepare.dtype
     y = to_tensor(rows.y, device)
-    weight = rows.weight / rows.weight.max()
+    weight = rows.weight / rows.heaviest
     if folds is not None:
         weight = left_out_weights(weight, folds, encoder.n_members)
     weight, class_weight = (
@@ -104,7 +115,7 @@ def build_batches(
     )
     with threads_for(FLOPS_A_FUNCTION * math.prod(stage.shown.shape), device):
         X, prepare = place_rows(encoder.prepare, stage.shown, stage.augment, device)
-    return Batches(
+    return parted(group, settings.seed)(
         X,
         y,
         weight,
@@ -112,13 +123,13 @@ def build_batches(
         settings.batch_size,
         prepare,
         settings.sampler,
-        settings.coefficients,
+        coefficients_of_shards(settings.coefficients, rows.shards),
         None if folds is None else torch.from_numpy(folds - NO_FOLD),
     )
 
 
 def start_vectors(
-    settings: Settings, task: Task, earlier: Earlier | None = None
+    settings: Settings, task: Task, earlier: Earlier | None, group: Alone
 ) -> tuple[SphereEncoder, Tensor, VectorStart]:
     """Return the encoder and the proxies that a head on vectors starts from, and the start.
 
@@ -129,7 +140,7 @@ def start_vectors(
     if earlier is None:
         start = VectorStart(settings, task.rows, n_classes)
         encoder = start.encoder()
-        points = initial_proxies(settings, encoder, task.rows, n_classes)
+        points = initial_proxies(settings, encoder, task.rows, n_classes, group)
     else:
         module, points = earlier.module, torch.from_numpy(earlier.proxies.copy())
         settings = settings._replace(n_components=module.n_components, device=device_of(module))
@@ -167,15 +178,16 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
     taken = layout.channels_first if layout else shape
     body = build_body(encoder, taken, width).to(device=device, dtype=settings.dtype)
     if layout is None and isinstance(rows.X, CompressedRows):
-        prepare = prepare_sparse(rows.X, rows.weight, standardize, device, settings.dtype)
+        prepare = prepare_sparse(
+            rows.X, rows.weight, standardize, device, settings.dtype, rows.shards
+        )
     elif layout is None:
         stretch = spec.stretch_for(taken, len(settings.class_weight)) if spec else 1.0
-        prepare = prepare_rows(
-            rows.X, rows.weight, standardize, device, settings.dtype, rows.expand, stretch
-        )
+        told = rows.X, rows.weight, standardize, device, settings.dtype, rows.shards
+        prepare = prepare_rows(*told, expand=rows.expand, stretch=stretch)
     else:
         prepare = prepare_images(
-            dense_blocks(rows.X), rows.weight, layout, standardize, settings.dtype
+            dense_blocks(rows.X), rows.weight, layout, standardize, settings.dtype, rows.shards
         )
         prepare = prepare.to(device)
     if spec is None:
@@ -194,7 +206,11 @@ def build_encoder(settings: Settings, rows: Rows) -> SphereEncoder:
 
 
 def initial_proxies(
-    settings: Settings, encoder: SphereEncoder, rows: Rows, n_classes: int
+    settings: Settings,
+    encoder: SphereEncoder,
+    rows: Rows,
+    n_classes: int,
+    group: Alone = ALONE,
 ) -> Tensor:
     """Return the proxies that are fixed, or that training starts from, for these rows.
 
@@ -207,7 +223,7 @@ def initial_proxies(
     n_components = encoder.n_components
     prefixes = all_prefixes(settings.prefixes, n_components)
     if isinstance(proxies, Optimal):
-        points = best_points(n_classes, n_components, prefixes, uniformity)
+        points = group.first(lambda: best_points(n_classes, n_components, prefixes, uniformity))
         return place_classes(points, encoder, rows, seed, prefixes)
     if isinstance(proxies, Learned) and _searches(settings.encoder):
         return torch.from_numpy(class_centres(encoder, rows, n_classes))
@@ -274,11 +290,9 @@ def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndar
     They are means over a fixed draw where there are many rows, and of every few features where
     there are many of these.
     """
-    drawn = calibration_rows(len(rows.y), n_classes)
-    if len(drawn) < len(rows.y):
-        rows = rows.take(drawn)
-    weight = rows.weight / rows.weight.max()
-    count = np.bincount(rows.y, weight, minlength=n_classes)
+    rows = rows.drawn(calibration_rows(rows.n_all, n_classes))
+    weight = rows.weight / rows.heaviest
+    count = rows.shards.total(np.bincount(rows.y, weight, minlength=n_classes))
     total, start = 0.0, 0
     for raw in raw_blocks(rows.X, encoder.prepare.block_rows, device_of(encoder)):
         with torch.no_grad():
@@ -293,7 +307,7 @@ def class_centres(encoder: SphereEncoder, rows: Rows, n_classes: int) -> np.ndar
         share[rows.y[block], np.arange(len(prepared))] = weight[block]
         total = total + share @ to_numpy(prepared).astype(np.float64)
         start += len(prepared)
-    known = count > 0
+    known, total = count > 0, sum(rows.shards.gather(total))
     means = total / np.where(known, count, 1)[:, None]
     means[~known] = means[known].mean(0)
     return means

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from skhug._data.folds import NO_FOLD, assign_folds
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
 from skhug._device import tf32, to_numpy, to_tensor
+from skhug._group import ALONE, Alone
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, embed
 from skhug._model.sphere_encoder import SphereEncoder
@@ -28,10 +30,11 @@ from skhug._training.cuda_graph import acceleration
 from skhug._training.frozen import stage_of
 from skhug._training.keeping import NoKeeper
 from skhug._training.left_out import LeftOut
-from skhug._training.loop import train
+from skhug._training.loop import as_it_is, train
 from skhug._training.monitor import Monitor
 from skhug._training.preflight import preflight
 from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
+from skhug._training.synchronised import refuse_empty_parts, synchronise
 from skhug._training.tracking import make_tracker
 from skhug.encoders import Vectors
 
@@ -74,7 +77,7 @@ class Plan(NamedTuple):
 
     ``listen`` makes the callbacks of a fit of so many epochs. ``known_end`` is false where the
     last epoch is not known, since partial_fit may be called once more. ``deal`` says which rows
-    each of several members leaves out.
+    each of several members leaves out. ``group`` are the processes that make the fit.
     """
 
     settings: Settings
@@ -84,6 +87,7 @@ class Plan(NamedTuple):
     earlier: Earlier | None = None
     known_end: bool = True
     deal: Callable[..., np.ndarray | None] = assign_folds
+    group: Alone = ALONE
 
 
 def hold_out(task: Task, fraction: float | None, seed: int, goal: Goal) -> Task:
@@ -92,7 +96,7 @@ def hold_out(task: Task, fraction: float | None, seed: int, goal: Goal) -> Task:
         rows, held_out = split_rows(task.rows, fraction, seed)
         task = task._replace(rows=rows, validation=held_out)
     if task.validation is not None:
-        goal.check_scorable(task.validation.y)
+        goal.check_scorable(task.validation.labels_of_all().y)
     return task
 
 
@@ -118,15 +122,19 @@ def fit(plan: Plan, keeper: Keeper | NoKeeper) -> tuple[dict[str, Any], Training
 def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
-    encoder, proxies, start = build_model(settings, task, earlier)
+    encoder, proxies, start = build_model(settings, task, earlier, plan.group)
+    plan.group.same_([proxies, *encoder.parameters(), *encoder.buffers()])
+    encoder.softness = plan.group.first(lambda: encoder.softness)
     if not encoder.prepare.takes_gaps:
         for rows in filter(None, (task.rows, task.validation)):
             refuse_gaps(rows.X)
     folds = _folds(plan, encoder)
     stage = stage_of(settings, task, encoder)
     task = stage.task
+    unsynchronise = synchronise(stage.encoder.body, plan.group, device_of(encoder))
     objective = build_objective(settings, stage.encoder, proxies)
-    batches = build_batches(settings, stage, objective, folds)
+    objective.count_between(1 / plan.group.size)
+    batches = build_batches(settings, stage, objective, folds, plan.group)
     state = TrainingState.start(
         objective,
         settings.optimizer,
@@ -135,15 +143,16 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
         proxy_learning_rate=settings.proxy_learning_rate,
         weight_decay=settings.weight_decay,
     )
-    state.task, state.closed_form = task, start
+    state.task, state.closed_form, state.when_done = task, start, unsynchronise
     # To look which rows count waits for the device: on others than the CPU it costs more. Sparse
     # rows are shared: their products cost little, and copies of them more.
     dense = not isinstance(task.rows.X, CompressedRows)
     on_cpu = batches.y.device.type == "cpu"
     batches.apart = folds is not None and objective.has_kernel and on_cpu and dense
-    preflight(state, task.rows.X, min(batches.batch_size, len(task.rows.y)))
+    refuse_empty_parts(stage.encoder.body, batches, plan.group)
+    preflight(state, task.rows.X, batches.least_rows)
     counted = task.rows._replace(weight=settings.counts(task.rows))
-    if folds is not None and counted.weight[folds != NO_FOLD].any():
+    if folds is not None and task.rows.shards.any(counted.weight[folds != NO_FOLD].any()):
         state.left_out = LeftOut(objective, counted, folds)
     if earlier is not None and "optimizer" in (earlier.progress or {}):
         state.resume(earlier.progress)
@@ -162,12 +171,16 @@ def _folds(plan: Plan, encoder: SphereEncoder) -> np.ndarray | None:
             return to_numpy(encoder.prepare(to_tensor(rows, device)))
 
     members = encoder.n_members
-    return plan.deal(plan.task.rows, members, prepared) if members > 1 else None
+    if members == 1:
+        return None
+    # Of the first process where all have the same rows: keys may round otherwise elsewhere.
+    return plan.group.copies.first(lambda: plan.deal(plan.task.rows, members, prepared))
 
 
 def finish(plan: Plan, state: TrainingState) -> dict[str, Any]:
     """Return the fitted attributes of a trained state."""
     state.release()
+    state.when_done()
     flops = state.objective.step_flops(len(plan.task.rows.y))
     with threads_for(flops, device_of(state.objective)):
         return _fitted_attributes(plan, state)
@@ -203,9 +216,10 @@ def _run(
             batches,
             max_epochs=settings.max_epochs,
             schedule=settings.schedule,
-            begin_epoch=monitor.callbacks.begin_epoch,
+            begin_epoch=partial(monitor.begin_epoch, state),
             end_epoch=monitor.end_epoch,
-            accelerate=acceleration(state, flops),
+            accelerate=acceleration(state, flops) if plan.group.size == 1 else as_it_is,
+            group=plan.group,
         )
     monitor.end_fit(state)
     return ended
@@ -215,7 +229,8 @@ def _monitor(
     plan: Plan, state: TrainingState, choice: Choice | None, keeper: Keeper | NoKeeper
 ) -> Monitor:
     settings, rows, classes = plan.settings, plan.task.rows, plan.task.classes
-    callbacks = plan.listen(
+    listen = plan.listen if plan.group.leads else _no_callbacks
+    callbacks = listen(
         settings.max_epochs - state.epoch,
         X=rows.X.csr if isinstance(rows.X, CompressedRows) else rows.X,
         y=lambda: classes[rows.y],
@@ -224,14 +239,36 @@ def _monitor(
     return Monitor(
         callbacks,
         # Callbacks keep what they are given, and training goes on with the weights.
-        lambda: copy.deepcopy(_fitted_attributes(plan, state)),
+        lambda: copy.deepcopy(_fitted_attributes(_of_first(plan), state)),
         _scores(plan, state),
-        make_tracker(settings.track, state.objective, state.task.rows),
+        partial(plan.group.first, make_tracker(settings.track, state.objective, state.task.rows)),
         choice,
         settings.verbose,
         settings.max_epochs if plan.known_end else None,
         keeper.end_epoch,
+        settings.seed,
+        plan.group,
     )
+
+
+def _no_callbacks(*_: Any, **__: Any) -> EpochCallbacks:
+    return EpochCallbacks.of_nobody()
+
+
+def _of_first(plan: Plan) -> Plan:
+    """Return the plan as the first process follows it while the others wait.
+
+    Raises
+    ------
+    ValueError
+        If it has but a shard of the rows.
+    """
+    if plan.group.sharded:
+        raise ValueError(
+            "A callback asks for the fitted estimator after an epoch, which takes the rows of all "
+            "shards: leave it out, or pass the same rows to every process, sharded=False."
+        )
+    return plan._replace(group=ALONE)
 
 
 def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float | None]]:
@@ -243,9 +280,10 @@ def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float | 
     if validation is not None:
 
         def validation_score() -> float:
-            embeddings = embed(objective.encoder, validation.X)
-            return plan.goal.validation_score(embeddings, validation, objective.unit_proxies())
+            embeddings = validation.shards.join(embed(objective.encoder, validation.X))
+            return plan.goal.validation_score(embeddings, scored, objective.unit_proxies())
 
+        scored = validation.labels_of_all()
         scores["validation_score"] = validation_score
     if state.left_out is not None:
 
@@ -253,7 +291,8 @@ def _scores(plan: Plan, state: TrainingState) -> dict[str, Callable[[], float | 
             return state.left_out.score() if _settles(plan.settings, state.epoch) else None
 
         scores["left_out_score"] = left_out_score
-    return scores
+    one = plan.group.copies.first
+    return {name: partial(one, score) for name, score in scores.items()}
 
 
 def _settles(settings: Settings, epoch: int) -> bool:
@@ -278,22 +317,34 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "history_": history,
         "n_iter_": state.epoch,
         "loss_": history[-1]["loss"] if history else float("nan"),
-        **plan.goal.fitted_attributes(objective.encoder, proxies, lambda: _sample(plan, state)),
+        **_goal_attributes(plan, state, proxies),
     }
+
+
+def _goal_attributes(plan: Plan, state: TrainingState, proxies: Tensor) -> dict[str, Any]:
+    """Return the estimator's own fitted attributes, the same in all processes."""
+    encoder, group = state.objective.encoder, plan.group
+
+    def made() -> dict[str, Any]:
+        return plan.goal.fitted_attributes(encoder, proxies, lambda: _sample(plan, state))
+
+    own = group.copies.first(made)
+    return group.shards.first(lambda: own)
 
 
 def _sample(plan: Plan, state: TrainingState) -> Sample:
     """Return validation rows or rows left out, and training rows where there are neither."""
     encoder, task, left_out = state.objective.encoder, state.task, state.left_out
-    validates = task.validation is not None and plan.settings.counts(task.validation).any()
+    shards = task.rows.shards
+    validates = task.validation is not None and shards.any(
+        plan.settings.counts(task.validation).any()
+    )
     if left_out is not None and not validates:
         y, weight = left_out.y, left_out.weight
         return Sample(left_out.embeddings(), y, weight, trained_on=False)
     rows = task.validation if validates else task.rows
     rows = rows._replace(weight=plan.settings.counts(rows)).weighted()
-    drawn = calibration_rows(len(rows.y), len(task.classes))
-    if len(drawn) < len(rows.y):
-        rows = rows.take(drawn)
-    z = embed(encoder, rows.X, SphereEncoder.ball)
-    y, weight = (to_tensor(a, z.device) for a in (rows.y, rows.weight))
+    rows = rows.drawn(calibration_rows(rows.n_all, len(task.classes)))
+    z = shards.join(embed(encoder, rows.X, SphereEncoder.ball))
+    y, weight = (to_tensor(shards.join(a), z.device) for a in (rows.y, rows.weight))
     return Sample(z, y, weight, trained_on=not validates)

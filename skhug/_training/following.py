@@ -30,6 +30,11 @@ class ClassFollower:
         self._sums = torch.zeros_like(proxies.detach())
         self._weights = self._sums.new_zeros(len(proxies), 1)
 
+    @property
+    def seen(self) -> list[Tensor]:
+        """What a batch adds up to, of all processes that have a part of it."""
+        return [self._sums, self._weights]
+
     def forget(self) -> None:
         """Start a batch."""
         self._sums.zero_()

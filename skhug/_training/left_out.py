@@ -21,7 +21,8 @@ __all__ = ["LeftOut"]
 class LeftOut:
     """Training rows, each embedded by the member that is not trained on it.
 
-    Where there are many, they are a fixed draw.
+    Where there are many, they are a fixed draw. Of shards each process embeds its own, and has
+    the points of all.
 
     Parameters
     ----------
@@ -46,9 +47,10 @@ class LeftOut:
         drawn = left_out[calibration_rows(len(left_out), len(objective.proxies))]
         by_fold = [drawn[folds[drawn] == member] for member in members]
         self._rows = [self._prepared(rows.take(part)) for part in by_fold]
-        order = np.concatenate(by_fold)
-        self.y = to_tensor(rows.y[order], device)
-        self.weight = to_tensor(rows.weight[order] / rows.weight[order].max(), device, dtype)
+        self._shards, order = rows.shards, np.concatenate(by_fold)
+        self.y = to_tensor(self._shards.join(rows.y[order]), device)
+        weight = self._shards.join(rows.weight[order])
+        self.weight = to_tensor(weight / weight.max(), device, dtype)
 
     @torch.no_grad()
     def _prepared(self, rows: Rows) -> list[Tensor | SparseRows]:
@@ -70,7 +72,8 @@ class LeftOut:
             for block in blocks
         ]
         encoder.train(training)
-        return torch.cat(points)
+        none = self._objective.proxies.new_zeros(0, encoder.n_components)
+        return self._shards.join(torch.cat(points or [none]))
 
     @torch.inference_mode()
     def score(self) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skhug._data.batches import Batches
 from skhug._device import to_numpy
+from skhug._group import ALONE, Alone
 from skhug._training.state import TrainingState
 
 __all__ = ["Step", "as_it_is", "train"]
@@ -34,6 +35,7 @@ def train(
     begin_epoch: Callable[[], None],
     end_epoch: Callable[[TrainingState], bool],
     accelerate: Callable[[Step], Step] = as_it_is,
+    group: Alone = ALONE,
 ) -> bool:
     """Train until ``max_epochs``, until ``end_epoch`` returns true, or until Ctrl-C.
 
@@ -51,6 +53,8 @@ def train(
         Called around every epoch, the latter with the state.
     accelerate : callable
         From the step to what does the same, faster.
+    group : Alone
+        The processes among which batches are divided.
 
     Returns
     -------
@@ -66,23 +70,28 @@ def train(
     """
     horizon = max_epochs * len(batches)
     sums = state.objective.proxies.new_zeros(2)
-    step = accelerate(_make_step(state, sums))
+    step = accelerate(_make_step(state, sums, group))
     last_good = state.snapshot()
     state.objective.train()
     ended = True
     try:
-        while state.epoch < max_epochs:
-            begin_epoch()
-            row = _train_epoch(state, batches, step, sums, lambda done: schedule(done / horizon))
-            if not math.isfinite(row["loss"]) or not state.is_finite():
-                state.restore(last_good)
-                _warn_diverged(state, row)
-                break
-            state.snapshot(last_good)
-            state.epoch += 1
-            state.history.append({"epoch": state.epoch, **row})
-            if end_epoch(state):
-                break
+        with group.interrupts() as check_interrupts:
+            while state.epoch < max_epochs:
+                begin_epoch()
+                factor = _factor(schedule, horizon)
+                row = _train_epoch(state, batches, step, sums, factor, group)
+                # Batch normalisation's statistics are those of each process's rows.
+                group.same_(state.objective.buffers())
+                if not group.all(math.isfinite(row["loss"]) and state.is_finite()):
+                    state.restore(last_good)
+                    _warn_diverged(state, row)
+                    break
+                state.snapshot(last_good)
+                state.epoch += 1
+                state.history.append({"epoch": state.epoch, **row})
+                if end_epoch(state):
+                    break
+                check_interrupts()
     except KeyboardInterrupt:
         ended = False
         warnings.warn(
@@ -96,13 +105,16 @@ def train(
     return ended
 
 
-def _make_step(state: TrainingState, sums: Tensor) -> Step:
+def _factor(schedule: Callable[[float], float], horizon: int) -> Callable[[int], float]:
+    """Return the factor on the learning rate after so many steps."""
+    return lambda done: schedule(done / horizon)
+
+
+def _make_step(state: TrainingState, sums: Tensor, group: Alone) -> Step:
     """Return the training step: gradients, update, and the loss's terms added to ``sums``."""
-    gradients, update, follow = (
-        state.objective.gradients,
-        state.stepper.step,
-        state.objective.follow,
-    )
+    follow = state.objective.follow
+    flat = [segment.gradients for segment in state.segments] + (follow.seen if follow else [])
+    gradients, update = group.summing(state.objective.gradients, flat), state.stepper.step
     between_sum, within_sum = sums
 
     def step(X: Tensor, y: Tensor, coef: Tensor, factor: float | Tensor) -> None:
@@ -122,6 +134,7 @@ def _train_epoch(
     step: Step,
     sums: Tensor,
     factor: Callable[[int], float],
+    group: Alone,
 ) -> dict[str, float]:
     """Take one pass over the data; return the means of the loss's terms over its batches."""
     done = state.epoch * len(batches)
@@ -132,7 +145,7 @@ def _train_epoch(
             step(X, y, coef, factor(done))
             done += 1
         # The epoch's one wait for the device.
-        between, within = (to_numpy(sums).astype(float) / len(batches)).tolist()
+        between, within = (to_numpy(group.sum_(sums)).astype(float) / len(batches)).tolist()
     loss = state.objective.loss.combine(between, within).loss
     return {"loss": loss, "between": between, "within": within}
 

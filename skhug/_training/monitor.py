@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from skhug._group import ALONE, Alone
 from skhug._sklearn import EpochCallbacks
 from skhug._training.state import Choice, TrainingState
 
@@ -33,6 +34,10 @@ class Monitor:
         Epochs at most, for that line; None where nobody knows.
     keep : callable
         Takes the state and the choice, to write them to disk.
+    seed : int
+        Of the training.
+    group : Alone
+        The processes that make the fit: the callbacks are those of the first.
     """
 
     callbacks: EpochCallbacks
@@ -43,12 +48,19 @@ class Monitor:
     verbose: bool
     max_epochs: int | None
     keep: Callable[[TrainingState, Choice | None], None]
+    seed: int = 0
+    group: Alone = ALONE
     started: float = field(default_factory=time.monotonic)
 
     def weigh_start(self, state: TrainingState) -> None:
         """Let the weights that training starts from be chosen, where validation rows choose."""
         if self.choice is not None and self.choice.by in self.scores:
             self.choice.update(self.scores[self.choice.by](), state)
+
+    def begin_epoch(self, state: TrainingState) -> None:
+        """Tell the callbacks, and let dropout differ between processes."""
+        self.callbacks.begin_epoch()
+        self.group.draw_apart(self.seed, state.epoch)
 
     def end_epoch(self, state: TrainingState) -> bool:
         """Complete the epoch's row of the history; true if training should stop."""
@@ -60,7 +72,7 @@ class Monitor:
             stop = self.choice.update(row[self.choice.by], state)
         if self.verbose:
             print(self._line(row))
-        stop = self.callbacks.end_epoch(self.fitted) or stop
+        stop = self.group.first(lambda: self.callbacks.end_epoch(self.fitted)) or stop
         if not stop:
             self.keep(state, self.choice)
         return stop

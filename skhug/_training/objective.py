@@ -69,10 +69,19 @@ class Objective(nn.Module):
         self._parts = 1  # that a batch is taken in
         # What moves learned proxies beside their gradients, if anything does.
         self.follow: ClassFollower | None = None
-        self._fixed_between = None
+        # Of the between-class term, the share that this process adds.
+        self._between_share = 1.0
+        self._fixed_between = self._counted_between = None
         if not learned:
             with torch.no_grad():
                 self._fixed_between = between_fixed(self.proxies)
+            self._counted_between = self._fixed_between
+
+    def count_between(self, share: float) -> None:
+        """Let the between-class term count by a share: processes add up what they have."""
+        self._between_share = share
+        if self._fixed_between is not None:
+            self._counted_between = self._fixed_between * share
 
     def gradients(self, X: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         """Set the parameters' gradients for a batch; return its (between, within).
@@ -91,8 +100,8 @@ class Objective(nn.Module):
             If the device ran out of memory.
         """
         try:
-            if self._kernel is not None:
-                return self._fixed_between, self._kernel(X, y, coef)
+            if self._kernel is not None and y.shape[-1]:
+                return self._counted_between, self._kernel(X, y, coef)
             return self._backward(X, y, coef)
         except torch.OutOfMemoryError:
             if y.shape[-1] < 4 * self._parts:  # batch normalisation takes no part of one row
@@ -112,13 +121,14 @@ class Objective(nn.Module):
             self.follow.forget()
         within = torch.zeros_like(coef[:1]).sum()
         n_parts = min(self._parts, max(1, len(X) // 2))  # no part of one row
-        parts = (t.tensor_split(n_parts) for t in (X, y, coef))
+        parts = (t.tensor_split(n_parts) for t in (X, y, coef) if len(y))
         for part in zip(*parts, strict=True):
             within += self._backward_within(*part)
-        between = self._fixed_between
+        between, share = self._counted_between, self._between_share
         if between is None:
             between, push = self._between(self.proxies.detach())
-            self.proxies.grad.add_(push, alpha=self.loss.alpha)
+            self.proxies.grad.add_(push, alpha=self.loss.alpha * share)
+            between = between * share
         return between, within
 
     def _backward_within(self, X: Tensor, y: Tensor, coef: Tensor) -> Tensor:

@@ -101,6 +101,8 @@ class TrainingState:
     left_out: LeftOut | None = None
     # What it started from, where rows are vectors.
     closed_form: VectorStart | None = None
+    # Puts back what is in the encoder for the training alone.
+    when_done: Callable[[], None] = field(default=lambda: None, repr=False)
     # Whether finite weights give finite embeddings; asked where weights are suspiciously large.
     probe: Callable[[], bool] = field(default=lambda: True, repr=False)
 

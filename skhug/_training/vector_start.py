@@ -68,6 +68,12 @@ class VectorStart:
                 "Vectors takes rows of numbers, and X has NaN for gaps, or columns of levels: "
                 "impute and encode them in front, or pass encoder='mlp', which takes them."
             )
+        if rows.shards.size > 1:
+            raise ValueError(
+                "Vectors are solved for all rows at once, and each process has a shard: give every "
+                "process all rows, a memory map for instance, with sharded=False; or pass "
+                "encoder='mlp'."
+            )
         self.settings, self.spec, self.rows = settings, spec, rows
         weight = settings.counts(rows)
         if settings.coefficients is not row_coefficients:  # classes alike, whatever came before

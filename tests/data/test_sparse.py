@@ -77,9 +77,9 @@ def test_a_fit_is_that_of_dense_rows_prepared_alike(rows, parameters, monkeypatc
     X, y = rows
     of_sparse = quick(precision="float64", **parameters).fit(X, y)
 
-    def prepare_rows(X, weight, standardize, device, dtype, expand, stretch):
+    def prepare_rows(X, weight, standardize, device, dtype, shards, **options):
         rows = CompressedRows(sparse.csr_array(X))
-        return prepare_sparse(rows, weight, standardize, device, dtype)
+        return prepare_sparse(rows, weight, standardize, device, dtype, shards)
 
     monkeypatch.setattr(build, "prepare_rows", prepare_rows)
     encoder = {"encoder": of_sparse.module_.spec} if of_sparse.module_.spec else {}
