@@ -13,7 +13,9 @@ from skhug._data.sparse_rows import dense_blocks
 __all__ = [
     "NO_FOLD",
     "assign_folds",
+    "deal_folds",
     "deal_shard",
+    "different_rows",
     "left_out_weights",
     "mixed",
     "stream_folds",
@@ -54,13 +56,35 @@ def assign_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray | N
     keys = _keys(dense_blocks(rows.X), prepared)
     if len(keys) < _FEW_ROWS and len(np.unique(keys)) < _FEWEST_IN_A_FOLD * n_folds:
         return None
-    by_class = np.lexsort((keys, rows.y))
+    return _dealt(keys, rows.y, n_folds)
+
+
+def deal_folds(rows: Rows, n_folds: int, prepared: Prepared) -> np.ndarray | None:
+    """Return the folds of :func:`assign_folds`, however few rows there are.
+
+    Rows with weights and repeated ones are alike only where :func:`different_rows` came first.
+    """
+    return _dealt(_keys(dense_blocks(rows.X), prepared), rows.y, n_folds)
+
+
+def different_rows(X: np.ndarray | Source, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of rows that differ in values or class, and which of them each row is."""
+    keys = _keys(dense_blocks(X), lambda X: X)
+    _, places, which = np.unique(
+        np.stack([y, keys], 1), axis=0, return_index=True, return_inverse=True
+    )
+    return places, which.ravel()  # NumPy 2.0 gave it a second axis
+
+
+def _dealt(keys: np.ndarray, y: np.ndarray, n_folds: int) -> np.ndarray | None:
+    """Deal rows of the same class out one after another; None where no row can be left out."""
+    by_class = np.lexsort((keys, y))
     # Drawn by lot inside each class, and dealt out class after class.
     lot = np.random.default_rng(0).random(len(keys))
-    dealt = by_class[np.lexsort((lot, rows.y[by_class]))]
+    dealt = by_class[np.lexsort((lot, y[by_class]))]
     index = np.empty(len(keys), np.int64)
     index[dealt] = np.arange(len(keys)) % n_folds
-    index[np.bincount(rows.y)[rows.y] == 1] = NO_FOLD
+    index[np.bincount(y)[y] == 1] = NO_FOLD
     return index if (index != NO_FOLD).any() else None
 
 

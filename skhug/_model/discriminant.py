@@ -33,11 +33,12 @@ SHRINKAGES = (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.02)
 # How far the logarithm of the sharpness may be from what is typical, and how strongly it is pulled
 # there, in rows: folds of few rows tell little.
 _WAY = 6.0
-_PULL = 0.5
+_PULL = 1.5
 # By how much, in rows, another form than the usual has to be better.
 _PULL_FORM = 1.0
-# Features that a vector's noise amounts to, independent ones of equal variance.
-_FEATURES = 12.0
+# Features that a vector's noise amounts to, independent ones of equal variance: so many, and for
+# each direction that the rows vary in so many at most.
+_FEATURES, _OF_A_DIRECTION = 12.0, 2.0
 # Share of the mean square that the square of a class's mean is taken for at least.
 _SHORTEST = 0.1
 # Of points whose square is 1 but for rounding.
@@ -93,12 +94,17 @@ class Discriminant(NamedTuple):
     form: str = "even"
 
 
-def typical(n_features: int) -> Discriminant:
+def typical(moments: ClassMoments) -> Discriminant:
     """Return what suits where no row can be left out: with a row of a class.
 
     Few of many features vary as much within classes as their mean variance says, and together.
+    How many it may be at most the rows tell without their classes: the participation ratio of
+    their covariance, ``(tr T)^2 / tr T^2``, is how many directions of equal variance it is worth.
     """
-    return Discriminant(1.0, min(1.0, _FEATURES / n_features))
+    total = moments.total
+    ratio = np.trace(total) ** 2 / (np.sum(total**2) or 1.0)
+    features = min(_FEATURES, _OF_A_DIRECTION * max(ratio, 1.0))
+    return Discriminant(1.0, min(1.0, features / len(total)))
 
 
 def shrunk(within: np.ndarray, shrinkage: float) -> np.ndarray:
@@ -152,17 +158,19 @@ def discriminant(moments: ClassMoments, chosen: Discriminant) -> tuple[np.ndarra
 
 
 def within_classes(moments: ClassMoments) -> np.ndarray:
-    """Return the covariance within classes; without any, that of directions that are all alike.
+    """Return the covariance within classes; as far as rows say little, of directions all alike.
 
-    It is about means of the same rows, which makes it too small, by much where these are few.
-    Without any its scale is guessed: of vectors of sentences and images a third of the variance
-    lies between the classes.
+    It is about means of the same rows, which makes it too small: rows less classes are the degrees
+    of freedom. Up to a quarter of the rows they are filled up by a guess of its scale: of vectors
+    of sentences and images a third of the variance lies between the classes.
     """
-    if moments.within.any():
-        n_rows, n_classes = moments.count.sum(), np.count_nonzero(moments.count)
-        return moments.within * (n_rows / max(n_rows - n_classes, n_rows / 4))
-    spread = np.trace(moments.total)
-    return np.eye(len(moments.within)) * (2 * spread or 1.0) / len(moments.within)
+    n_rows, n_classes = moments.count.sum(), np.count_nonzero(moments.count)
+    free, d = n_rows - n_classes, len(moments.within)
+    guessed = max(n_rows / 4 - free, 0.0)
+    guess = (2 * np.trace(moments.total) or 1.0) / d
+    within = moments.within * (n_rows / (free + guessed))
+    within.flat[:: d + 1] += guess * guessed / (free + guessed)
+    return within
 
 
 def choose(
@@ -174,6 +182,9 @@ def choose(
     shrinkages: tuple[float, ...] = SHRINKAGES,
 ) -> Discriminant:
     """Return the shrinkage, the sharpness and the form of least log-loss on rows left out.
+
+    The sharpness is that of the scores of all rows: where these are few, those of a fold less are
+    worth less, by how much longer its means are by chance.
 
     Parameters
     ----------
@@ -190,7 +201,7 @@ def choose(
     log_shares, spectrum = np.log(everything.shares), eigvalsh(within_classes(everything))
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     others = [moments.without(folds[part[0]]) for part in parts]
-    best, least = typical(X.shape[1]), np.inf
+    best, least, best_found = typical(everything), np.inf, []
     guess, usual = best.sharpness, best.form
     for shrinkage in shrinkages:
         found = [directions(rest, shrinkage, spectrum) for rest in others]
@@ -202,8 +213,21 @@ def choose(
             sharpness, loss = fit_sharpness(scores, y, weight, log_shares, guess)
             loss += (form != usual) * _PULL_FORM / len(y)
             if loss < least:
-                best, least = Discriminant(shrinkage, sharpness, form), loss
-    return best
+                best, least, best_found = Discriminant(shrinkage, sharpness, form), loss, found
+    whole = weight @ _variances(directions(everything, best.shrinkage, spectrum))[y]
+    less = sum(
+        weight[part] @ _variances(one)[y[part]] for part, one in zip(parts, best_found, strict=True)
+    )
+    return best._replace(sharpness=best.sharpness * (less / whole if less and whole else 1.0))
+
+
+def _variances(found: Directions) -> np.ndarray:
+    """Return how much a row's score for its class, less that for another, varies, (n_classes,).
+
+    Differences of scores are ``S_l^-1 (m_c - m_c')`` times the row: their variance is the sum of
+    the squares of both means, and log-odds are their mean over it. Up to a factor.
+    """
+    return found.squares + found.squares.mean()
 
 
 def fit_sharpness(

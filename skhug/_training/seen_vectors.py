@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skhug._data.class_moments import Sums
-from skhug._data.folds import mixed
+from skhug._data.folds import different_rows, mixed
 from skhug._data.rows import Rows
 from skhug._data.sources import take
 from skhug._device import to_numpy, to_tensor
@@ -43,6 +43,12 @@ class KeptRows(NamedTuple):
         lot = mixed(self.number.astype(np.uint64) + np.uint64(1))
         drawn = np.sort(np.argpartition(lot, most)[:most])
         return KeptRows(np.asarray(take(self.X, drawn)[:]), *(a[drawn] for a in self[1:]))
+
+    def different(self) -> KeptRows:
+        """Return rows that are repeated as one each, which weighs and counts for all of them."""
+        places, which = different_rows(self.X, self.y)
+        weight, count = (np.bincount(which, a) for a in (self.weight, self.count))
+        return KeptRows(self.X[places], self.y[places], weight, count, self.number[places])
 
     def followed_by(self, later: KeptRows) -> KeptRows:
         """Return both one after the other."""

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skhug._data.class_moments import FoldMoments
-from skhug._data.folds import NO_FOLD, assign_folds
+from skhug._data.folds import NO_FOLD, deal_folds
 from skhug._data.prepare import Whiten
 from skhug._data.rows import Rows
 from skhug._defaults import Settings
@@ -29,8 +29,9 @@ from skhug.losses._coefficients import row_coefficients
 
 __all__ = ["VectorStart"]
 
-# Folds of the rows, and of fewer than so many rows.
-_FOLDS, _FOLDS_OF_FEW, _FEW_ROWS = 10, 5, 50
+# Folds of the rows. Of fewer than so many, repeated ones are one: with weights or repeated they
+# choose alike.
+_FOLDS, _FEW_ROWS = 10, 200
 # Rows that are left out in turn, at most: so many, of so many numbers, with so many scores.
 _ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 21
 # Numbers in the sums of all folds: 256 MiB.
@@ -173,7 +174,7 @@ class VectorStart:
 
     def _guess(self) -> Discriminant:
         """Return what is taken where no row is left out."""
-        found = typical(len(self.seen.sums.shift))
+        found = typical(self.moments)
         given = self.spec.shrinkage
         return found if given is None else found._replace(shrinkage=float(given))
 
@@ -183,6 +184,7 @@ class VectorStart:
         if chosen is not None and len(kept.y) < chosen_by:
             return chosen if given is None else chosen._replace(shrinkage=float(given))
         n_classes = len(sums.weight)
+        kept = kept.different() if len(kept.y) < _FEW_ROWS else kept
         folds = _deal(kept, n_classes)
         if folds is None:
             return chosen
@@ -207,7 +209,6 @@ def _inverse(points: np.ndarray) -> np.ndarray:
 def _deal(kept: KeptRows, n_classes: int) -> np.ndarray | None:
     """Return the fold of each row, or None where none is left out."""
     width = kept.X.shape[1]
-    most = _FOLDS if len(kept.y) >= _FEW_ROWS else _FOLDS_OF_FEW
-    most = min(most, _NUMBERS // (width * (width + n_classes)))
+    most = min(_FOLDS, _NUMBERS // (width * (width + n_classes)))
     rows = Rows(kept.X, kept.y, kept.weight)
-    return assign_folds(rows, most, lambda X: X) if most > 1 else None
+    return deal_folds(rows, most, lambda X: X) if most > 1 else None

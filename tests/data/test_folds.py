@@ -104,3 +104,19 @@ def test_repeated_rows_of_a_stream_are_dealt_out_one_by_one():
     index = stream_folds(rows, 4)
     for row in range(4):
         assert np.bincount(index[np.arange(400) % 4 == row], minlength=4).min() > 10
+
+
+def test_few_rows_are_dealt_out_where_folds_of_them_are_asked_for():
+    rows = make_rows(12)
+    folds = _folds.deal_folds(rows, 10, as_they_are)
+    assert np.array_equal(np.sort(np.bincount(folds)), [1] * 8 + [2] * 2)
+    for label in range(3):
+        assert len(np.unique(folds[rows.y == label])) == 4
+    assert _folds.deal_folds(rows._replace(y=np.arange(12)), 10, as_they_are) is None
+
+
+def test_different_rows_are_those_of_other_values_or_another_class():
+    X, y = np.array([[1.0, 2], [3, 4], [1, 2], [1, 2], [3, 4]]), np.array([0, 1, 0, 1, 1])
+    places, which = _folds.different_rows(X, y)
+    assert np.array_equal(np.sort(places), [0, 1, 3])
+    assert np.array_equal(places[which], [0, 1, 0, 3, 1])

@@ -20,7 +20,16 @@ from skhug._data.class_moments import FoldMoments
 from skhug._data.rows import Rows
 from skhug._data.vector_rows import are_vectors
 from skhug._defaults import resolve
-from skhug._model.discriminant import FORMS, Discriminant, choose, discriminant
+from skhug._model.discriminant import (
+    FORMS,
+    Discriminant,
+    choose,
+    directions,
+    discriminant,
+    fit_sharpness,
+    typical,
+    within_classes,
+)
 from skhug._model.held_out_classes import (
     RECIPES,
     USUAL,
@@ -235,6 +244,84 @@ def test_few_rows_a_class_are_enough(rows_a_class):
     test = np.setdiff1d(np.arange(len(y)), train)
     assert model.score(X[test], y[test]) > 0.5
     assert log_loss(y[test], model.predict_proba(X[test])) < np.log(6)
+
+
+def weak_vectors(seed, n_classes=6, rows_a_class=60, width=64):
+    """Unit rows that vary in few directions, and by far more within classes than between them."""
+    rng = np.random.default_rng(seed)
+    scale = 0.7 ** np.arange(width)
+    y = rng.permutation(np.repeat(np.arange(n_classes), rows_a_class))
+    centres = 0.9 * rng.standard_normal((n_classes, width))
+    X = 2 * rng.uniform(0.5, 1, width) / 8
+    X = X + 0.5 * scale * (centres[y] + rng.standard_normal((len(y), width)))
+    return normalize(X).astype("f4"), y
+
+
+@pytest.mark.parametrize("rows_a_class", [1, 2, 4])
+def test_few_rows_of_weak_vectors_are_hardly_worse_than_the_shares(rows_a_class):
+    losses = []
+    for seed in range(8):
+        X, y = weak_vectors(seed)
+        few = np.concatenate([np.flatnonzero(y == c)[:rows_a_class] for c in range(6)])
+        test = np.setdiff1d(np.arange(len(y)), few)
+        model = HUGClassifier("vectors", random_state=0).fit(X[few], y[few])
+        losses.append(log_loss(y[test], model.predict_proba(X[test])))
+    assert np.mean(losses) < np.log(6) + 0.15
+
+
+@pytest.mark.parametrize("rows_a_class", [2, 4])
+def test_few_rows_weigh_as_often_as_they_are_repeated(rows_a_class):
+    X, y = vectors(rows_a_class=rows_a_class, noise=2.0, dtype="f8")
+    weight = np.random.default_rng(0).integers(1, 4, len(y))
+    model = HUGClassifier("vectors", random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=weight).predict_proba(X)
+    repeated = clone(model).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    assert_allclose(weighted, repeated.predict_proba(X), atol=1e-5)
+
+
+def test_rows_in_few_directions_are_worth_few_features():
+    rng = np.random.default_rng(0)
+    few = np.zeros((7, 50))
+    few[:, :3] = rng.standard_normal((7, 3))
+    variances = np.linalg.eigvalsh(np.cov(few.T))
+    features = 2 * variances.sum() ** 2 / np.sum(variances**2)
+    assert features < 6
+    assert typical(moments_of(few, np.arange(7))).sharpness == pytest.approx(features / 50)
+    many = rng.standard_normal((30, 50))
+    assert typical(moments_of(many, np.arange(30))).sharpness == 12 / 50
+
+
+def test_a_covariance_of_little_freedom_is_filled_up_by_a_guess():
+    X, y = vectors(n_classes=11, rows_a_class=1, width=8, dtype="f8")
+    X, y = np.r_[X, X[:1] + 0.1], np.r_[y, y[0]]
+    moments = moments_of(X, y)
+    # One degree of freedom, and three are a quarter of the rows: the guess counts as two.
+    guess = 2 * np.trace(np.cov(X.T, bias=True)) / 8 * np.eye(8)
+    expected = (12 * naive_moments(X, y, np.ones(12), 11)[1] + 2 * guess) / 3
+    assert_allclose(within_classes(moments), expected, atol=1e-12)
+
+
+def test_the_sharpness_makes_up_for_the_means_of_fewer_rows_in_folds(monkeypatch):
+    monkeypatch.delitem(FORMS, "normal")
+    X, y = vectors(rows_a_class=2, noise=2.0, dtype="f8")
+    ones, folds = np.ones(len(y)), np.empty(len(y), int)
+    folds[y.argsort()] = np.arange(len(y)) % 4
+    moments = FoldMoments.of(X, y, ones, 6, folds)
+    whole, spectrum = moments.without(), np.linalg.eigvalsh(within_classes(moments.without()))
+    scores, squares = np.empty((len(y), 6)), np.empty((2, len(y)))
+    for fold in range(4):
+        out, rest = folds == fold, moments.without(fold)
+        found = directions(rest, 0.5, spectrum)
+        weights, bias = FORMS["even"](found)
+        scores[out] = (X[out] - rest.centre) @ weights.T + bias
+        squares[0, out] = found.squares[y[out]] + found.squares.mean()
+    found = directions(whole, 0.5, spectrum)
+    squares[1] = found.squares[y] + found.squares.mean()
+    of_folds, _ = fit_sharpness(scores, y, ones, np.log(whole.shares), typical(whole).sharpness)
+    longer = squares[0].sum() / squares[1].sum()
+    assert longer > 1.1
+    chosen = choose(moments, X, y, ones, folds, (0.5,))
+    assert chosen.sharpness == pytest.approx(of_folds * longer)
 
 
 def test_two_classes_and_fewer_components_than_a_simplex_needs():
