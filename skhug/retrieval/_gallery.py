@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -232,7 +233,8 @@ class Gallery(ClassifierMixin, GalleryRows):
         True
         """
         check_is_fitted(self)
-        if strategy not in STRATEGIES or not 0 <= max_far < 1:
+        rate = isinstance(max_far, Real) and 0 <= max_far < 1
+        if not isinstance(strategy, str) or strategy not in STRATEGIES or not rate:
             raise ValueError(
                 f"strategy={strategy!r}, max_far={max_far!r}: pass one of "
                 f"{', '.join(map(repr, STRATEGIES))}, and a rate in [0, 1)."
@@ -273,11 +275,18 @@ class Gallery(ClassifierMixin, GalleryRows):
         -------
         recall : float
             Mean share of the k nearest rows found, in [0, 1]. A row as near as the k-th counts.
+
+        Raises
+        ------
+        ValueError
+            If the gallery has fewer rows, or a number is out of its range.
         """
         check_is_fitted(self)
+        self._check_neighbors("k", k)
+        if not isinstance(max_queries, Integral) or max_queries < 1:
+            raise ValueError(f"max_queries={max_queries!r}: pass a whole number, 1 or more.")
         places = np.unique(np.linspace(0, len(X) - 1, min(len(X), max_queries)).astype(int))
         queries = self._embedded(X)[places] if len(X) else self._embedded(X)
-        k = min(k, self._rows.n)
         exact, _ = self._search(queries, k, ExactIndex(), None)
         found, _ = self._search(queries, k, self.index_, self._searcher())
         return float((found >= exact[:, -1:] - (1 - SAME)).mean())
@@ -309,6 +318,7 @@ class Gallery(ClassifierMixin, GalleryRows):
     def _votes(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the neighbours' cosines, their classes' places, and those classes' shares."""
         check_is_fitted(self)
+        self._validate_params()  # they may have been set since fit
         similarity, index = self._nearest(X, min(self.n_neighbors, max(1, self._rows.n)))
         ranks = self._ranks()[self._rows.codes.array[index]]
         return similarity, ranks, votes(similarity, ranks, self.temperature)

@@ -14,6 +14,8 @@ __all__ = ["blocks", "ranked", "unit_rows", "votes"]
 
 # Numbers of a block: 16 MiB in float64, beside vectors of any number.
 _BLOCK_ELEMENTS = 1 << 21
+# Largest components between which lengths are exact, of float32 as well.
+_SHORT, _LONG = 1e-30, 1e30
 
 
 def blocks(n: int, width: int) -> Iterator[slice]:
@@ -25,8 +27,17 @@ def blocks(n: int, width: int) -> Iterator[slice]:
 def unit_rows(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write rows scaled to length 1 to an array of float32; a row of zeros stays one."""
     for block in blocks(*rows.shape):
-        out[block] = to_numpy(unit(to_tensor(rows[block], torch.device("cpu"))))
+        measurable = _measurable(rows[block])
+        out[block] = to_numpy(unit(to_tensor(measurable, torch.device("cpu"))))
     return out
+
+
+def _measurable(rows: np.ndarray) -> np.ndarray:
+    """Return rows of the same directions, none too long or too short for its squares to count."""
+    largest = np.abs(rows).max(1, initial=0)
+    if not ((largest < _SHORT) & (largest > 0) | (largest > _LONG)).any():
+        return rows
+    return np.ldexp(rows, -np.frexp(largest)[1][:, None])  # subnormal numbers too
 
 
 def ranked(

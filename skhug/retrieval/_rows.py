@@ -264,11 +264,7 @@ class GalleryRows(Configured):
         """
         check_is_fitted(self)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(k, Integral) or not 1 <= k <= self._rows.n:
-            raise ValueError(
-                f"n_neighbors={k!r}: pass a whole number from 1 to {self._rows.n}, the rows of "
-                "the gallery."
-            )
+        self._check_neighbors("n_neighbors", k)
         similarity, index = self._nearest(X, int(k))
         return (1 - similarity, index) if return_distance else index
 
@@ -315,6 +311,19 @@ class GalleryRows(Configured):
         check_consistent_length(vectors, y)
         return vectors, y
 
+    def _check_neighbors(self, name: str, k: Any) -> None:
+        """Refuse a number of neighbours that the gallery does not have."""
+        self._check_holds_rows()
+        if not isinstance(k, Integral) or not 1 <= k <= self._rows.n:
+            raise ValueError(
+                f"{name}={k!r}: pass a whole number from 1 to {self._rows.n}, the rows of the "
+                "gallery."
+            )
+
+    def _check_holds_rows(self) -> None:
+        if not self._rows.n:
+            raise ValueError("The gallery is empty: add rows by partial_fit.")
+
     def _searcher(self) -> Any:
         """Return what searches the rows, built anew if it is missing or not of these rows."""
         if self._live is None or len(self._live) != self._rows.n:
@@ -328,8 +337,7 @@ class GalleryRows(Configured):
         """Return cosines and places of the k nearest rows, nearest first."""
         check_is_fitted(self)
         queries = self._embedded(X)
-        if not self._rows.n:
-            raise ValueError("The gallery is empty: add rows by partial_fit.")
+        self._check_holds_rows()
         return self._search(queries, k, self.index_, self._searcher())
 
     def _search(
@@ -374,7 +382,7 @@ class GalleryRows(Configured):
 def restored(columns: list[np.ndarray], storage: str) -> dict[str, Any]:
     """Return the rows of vectors, codes and ids where ``storage`` says, without what searches."""
     vectors, codes, ids = columns
-    allocate = ALLOCATE[storage]
+    allocate = ALLOCATE.get(storage, np.empty)  # one set amiss after fit must not lose the rows
     if storage != "memory":
         there = allocate(vectors.shape, vectors.dtype)
         there[...] = vectors
@@ -390,7 +398,13 @@ def _to_read(array: np.ndarray) -> np.ndarray:
 
 
 def _specification(index: Any) -> Index:
-    return SHORTHANDS[index]() if isinstance(index, str) else clone(index, safe=False)
+    if isinstance(index, type):
+        raise TypeError(f"index={index.__name__} is a class: pass an object, {index.__name__}().")
+    spec = SHORTHANDS[index]() if isinstance(index, str) else clone(index, safe=False)
+    rescore = getattr(spec, "rescore", 1)
+    if not isinstance(rescore, Integral) or rescore < 1:
+        raise ValueError(f"{spec!r} has rescore={rescore!r}: pass a whole number, 1 or more.")
+    return spec
 
 
 def _check_unknown(gallery: GalleryRows, threshold: float | None, classes: np.ndarray) -> None:
