@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from skhug._labels import _is_gap, _kind_of, check_one_kind
+from skhug._labels import _kind_of, check_no_gaps, check_one_kind
 from skhug._sklearn import check_y
 
 __all__ = [
@@ -73,23 +73,12 @@ def as_labels(y: Any, estimator: Any) -> np.ndarray:
     """
     if isinstance(y, (list, tuple)):  # NumPy would turn [1, "a"] into strings
         check_one_kind(y, "y")
-    _check_no_gaps(y)
+    check_no_gaps(y, "y")
     y = column_or_1d(check_y(y, estimator=estimator))
     check_one_kind(y, "y")
     if y.dtype.kind == "f":  # of others it warns where classes have a row each, as they may here
         check_classification_targets(y)
     return y
-
-
-def _check_no_gaps(y: Any) -> None:
-    """Refuse None, and what pandas has for it, among what NumPy keeps as objects."""
-    if y is None or str(getattr(y, "dtype", "object")).startswith(("int", "uint", "float", "bool")):
-        return
-    if any(map(_is_gap, np.asarray(y, dtype=object).ravel())):
-        raise ValueError(
-            "y has gaps, such as None or NaN: leave these rows out, or give them a label of their "
-            "own."
-        )
 
 
 def check_same_kind(y: np.ndarray, labels: np.ndarray) -> None:

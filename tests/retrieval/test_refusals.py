@@ -51,7 +51,7 @@ def test_ids_to_remove_come_in_any_collection():
     "labels", [[None] * 40, pd.Series([None] + ["a"] * 39, dtype="string")], ids=["None", "NA"]
 )
 def test_labels_with_gaps_are_told(labels):
-    with pytest.raises(ValueError, match="y has gaps"):
+    with pytest.raises(ValueError, match="y have gaps"):
         Gallery().fit(X, labels)
 
 
