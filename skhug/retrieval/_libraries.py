@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,9 +81,10 @@ class FaissIndex(Index):
                 if n_learned:
                     index.train(vectors)
                 live = _Faiss(index, n_learned)
-            live.index.add(vectors[len(live) :])
-            if self.search:
-                faiss.ParameterSpace().set_index_parameters(live.index, self.search)
+            with live.lock:
+                live.index.add(vectors[len(live) :])
+                if self.search:
+                    faiss.ParameterSpace().set_index_parameters(live.index, self.search)
         return live
 
 
@@ -90,13 +92,15 @@ class _Faiss:
     def __init__(self, index: Any, n_learned: int) -> None:
         self.index = index
         self.n_learned = n_learned
+        self.lock = threading.Lock()  # faiss does not search while it adds
 
     def __len__(self) -> int:
         return self.index.ntotal
 
     def search(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the places of the k nearest of every query."""
-        return self.index.search(queries, k)[1]
+        with self.lock:
+            return self.index.search(queries, k)[1]
 
 
 class UsearchIndex(Index):
