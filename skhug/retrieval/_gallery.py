@@ -291,8 +291,9 @@ class Gallery(ClassifierMixin, GalleryRows):
         now._check_neighbors("k", k)
         if not isinstance(max_queries, Integral) or max_queries < 1:
             raise ValueError(f"max_queries={max_queries!r}: pass a whole number, 1 or more.")
-        places = np.unique(np.linspace(0, len(X) - 1, min(len(X), max_queries)).astype(int))
-        queries = now._embedded(X)[places] if len(X) else now._embedded(X)
+        queries = now._embedded(X)
+        n = len(queries)
+        queries = queries[np.unique(np.linspace(0, n - 1, min(n, max_queries)).astype(int))]
         exact, _ = now._search(queries, k, ExactIndex(), None)
         found, _ = now._search(queries, k, now.index_, now._searcher())
         return float((found >= exact[:, -1:] - (1 - SAME)).mean())

@@ -195,6 +195,7 @@ class _Usearch:
         self.index = index
         self._packed = _packed if binary else np.asarray
         self._n_threads = n_threads
+        self._lock = threading.Lock()  # a search amid an add may miss rows, and their memory
 
     def __len__(self) -> int:
         return len(self.index)
@@ -204,10 +205,15 @@ class _Usearch:
         keys = np.arange(len(self), len(vectors), dtype=np.uint64)
         if len(keys):
             new = self._packed(vectors[len(self) :])
-            self.index.add(keys, new, threads=self._n_threads)
+            with self._lock:
+                self.index.add(keys, new, threads=self._n_threads)
 
     def search(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the places of the k nearest of every query."""
+        with self._lock:
+            return self._found(queries, k)
+
+    def _found(self, queries: np.ndarray, k: int) -> np.ndarray:
         found = np.full((len(queries), k), -1, np.int64)
         if len(queries) == 1:  # of a single query usearch returns no batch
             keys = self.index.search(self._packed(queries)[0], k, threads=self._n_threads).keys

@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
 
 import skhug
 from skhug.retrieval import FaissIndex, Gallery, QuantizedIndex, UsearchIndex
@@ -106,3 +108,10 @@ def test_an_empty_gallery_says_that_it_is_empty():
     for call in (gallery.predict, gallery.kneighbors, gallery.index_recall):
         with pytest.raises(ValueError, match="The gallery is empty"):
             call(X)
+
+
+def test_recall_is_measured_on_sparse_rows_too():
+    gallery = Gallery(TruncatedSVD(4, random_state=0), index="int8")
+    rows = sparse.csr_array(np.abs(X))
+    recall = gallery.fit(rows, y).index_recall(rows, 3)
+    assert recall == gallery.index_recall(rows.toarray(), 3)
