@@ -71,6 +71,8 @@ def as_labels(y: Any, estimator: Any) -> np.ndarray:
     ValueError
         If they are of several kinds, have gaps or are no classes.
     """
+    if y is None:
+        raise ValueError("y is None, and a gallery requires y to be passed: a label for each row.")
     if isinstance(y, (list, tuple)):  # NumPy would turn [1, "a"] into strings
         check_one_kind(y, "y")
     check_no_gaps(y, "y")

@@ -115,3 +115,9 @@ def test_recall_is_measured_on_sparse_rows_too():
     rows = sparse.csr_array(np.abs(X))
     recall = gallery.fit(rows, y).index_recall(rows, 3)
     assert recall == gallery.index_recall(rows.toarray(), 3)
+
+
+def test_rows_without_labels_are_refused_by_name():
+    for call in (filled().partial_fit, Gallery(TruncatedSVD(2)).fit):
+        with pytest.raises(ValueError, match="y is None, and a gallery requires y"):
+            call(X, None)
