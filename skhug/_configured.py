@@ -166,7 +166,7 @@ def read_state(
     name = type(owner).__name__
     state = dict(state) if isinstance(state, dict) else {_FORMAT_KEY: None}
     version, written = state.pop(_VERSION_KEY, None), state.pop(_FORMAT_KEY, 0)
-    if written == 1:
+    if written:  # of format 0 only what has all of today's names is read
         state = {**owner._before, **state}
     if type(written) is not int or written < 0:
         raise ValueError(

@@ -449,6 +449,11 @@ def _proxies(value: Any) -> tuple[Learned | Optimal | np.ndarray, tuple[Prefix, 
     share = proxies.momentum
     if not (share is None or (isinstance(share, Real) and 0 < share < 1)):
         raise ValueError(f"Learned: momentum={share!r}: pass None or a share in (0, 1), as 0.97.")
+    rate = proxies.learning_rate
+    if not (rate is None or (isinstance(rate, Real) and 0 < rate < math.inf)):
+        raise ValueError(
+            f"Learned: learning_rate={rate!r}: pass None or a finite number above 0, as 0.02."
+        )
     return proxies, ()
 
 

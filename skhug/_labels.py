@@ -32,13 +32,31 @@ def check_one_kind(labels: Any, name: str) -> None:
     if isinstance(labels, np.ndarray) and labels.dtype != object:
         return
     if len({type(label) for label in labels}) > 1 and any(map(_is_gap, labels)):
-        raise ValueError(
-            f"{name} have gaps, such as None or NaN: leave these rows out, or give them a label "
-            "of their own."
-        )
+        raise _has_gaps(name)
     kinds = {_kind_of(label) for label in {type(label): label for label in labels}.values()}
     if len(kinds) > 1:
         raise ValueError(
             f"{name} mix {' and '.join(sorted(kinds))}: pass labels of one type, for instance "
             "all as strings."
         )
+
+
+def check_no_gaps(labels: Any, name: str) -> None:
+    """Refuse NaN, None and what pandas has for it, also where all labels are gaps.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if str(getattr(labels, "dtype", "object")).startswith(("int", "uint", "bool", "<U", "torch")):
+        return
+    if labels is not None and any(map(_is_gap, np.asarray(labels, dtype=object).ravel())):
+        raise _has_gaps(name)
+
+
+def _has_gaps(name: str) -> ValueError:
+    return ValueError(
+        f"{name} have gaps, such as None or NaN: leave these rows out, or give them a label of "
+        "their own."
+    )

@@ -17,6 +17,7 @@ from skhug._data.sources import labels_of
 from skhug._data.validation import check_rows
 from skhug._device import to_numpy
 from skhug._docs import public
+from skhug._labels import check_no_gaps, check_one_kind
 from skhug._model.embedding import embed_blocks, join
 from skhug._model.nearest import row_blocks
 from skhug._model.sphere_encoder import SphereEncoder
@@ -120,21 +121,23 @@ class KnownClasses(BaseEstimator):
         TypeError
             If the estimator is none of this library.
         ValueError
-            If ``contamination`` is out of its range, or the rows do not fit the estimator.
+            If ``contamination`` is out of its range, labels have gaps or several kinds, or the
+            rows do not fit the estimator; a fitted object stays as it was then.
         """
         _check_share(self.contamination)
-        y = column_or_1d(labels_of(X, y))
+        y = _checked_labels(labels_of(X, y))
         estimator = _fitted(self.estimator, X, y)
         if (n_rows := len(check_rows(estimator, X))) != len(y):
             raise ValueError(f"X has {n_rows} rows and y {len(y)} labels: pass one for each row.")
         hidden = join(_hidden_blocks(estimator, X), n_rows)
         classes, codes = np.unique(y, return_inverse=True)
         moments = _moments(hidden, codes, len(classes))
+        whitening = _whitening(moments)
+        means = moments.means @ whitening
+        scores = _scores(estimator, X if X_val is None else X_val, whitening, means)
         self.estimator_, self.classes_ = estimator, classes
         self.n_features_in_ = estimator.n_features_in_
-        self.whitening_ = _whitening(moments)
-        self.means_ = moments.means @ self.whitening_
-        scores = self.score_samples(X if X_val is None else X_val)
+        self.whitening_, self.means_ = whitening, means
         self.offset_ = float(np.quantile(scores, self.contamination))
         return self
 
@@ -152,12 +155,7 @@ class KnownClasses(BaseEstimator):
             At most 0, float64.
         """
         check_is_fitted(self)
-        distances = [
-            _distance(to_numpy(part) @ self.whitening_, self.means_)
-            for block in _hidden_blocks(self.estimator_, X)
-            for part in row_blocks(block, len(self.means_))
-        ]
-        return -np.concatenate(distances)
+        return _scores(self.estimator_, X, self.whitening_, self.means_)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the scores beside the threshold: below 0 for rows of no known class.
@@ -219,6 +217,26 @@ def _fitted(estimator: Any, X: Any, y: np.ndarray) -> Any:
     except NotFittedError:
         return clone(inner).fit(X, y)
     return inner
+
+
+def _checked_labels(y: Any) -> np.ndarray:
+    """Return labels of one kind without gaps."""
+    if isinstance(y, (list, tuple)):  # NumPy would turn [1, "a"] into strings
+        check_one_kind(y, "y")
+    check_no_gaps(y, "y")
+    y = column_or_1d(y)
+    check_one_kind(y, "y")
+    return y
+
+
+def _scores(estimator: Any, X: Any, whitening: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return minus the distance of each row to the nearest mean, both whitened."""
+    distances = [
+        _distance(to_numpy(part) @ whitening, means)
+        for block in _hidden_blocks(estimator, X)
+        for part in row_blocks(block, len(means))
+    ]
+    return -np.concatenate(distances)
 
 
 def _hidden_blocks(estimator: Any, X: Any) -> Any:

@@ -158,3 +158,29 @@ def test_every_check_of_scikit_learn_passes():
     novelty = KnownClasses(HUGClassifier(max_epochs=2, random_state=0))
     results = check_estimator(novelty, on_fail=None, on_skip=None)
     assert not {r["check_name"]: repr(r["exception"]) for r in results if r["status"] == "failed"}
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(model):
+    novelty = KnownClasses(model)
+    with pytest.raises(ValueError, match="features"):
+        novelty.fit(X[KNOWN], Y[KNOWN], X_val=X[:, :9])
+    with pytest.raises(NotFittedError):
+        novelty.predict(X)
+    expected = novelty.fit(X[KNOWN], Y[KNOWN]).decision_function(X[:9])
+    with pytest.raises(ValueError, match="features"):
+        novelty.fit(X[KNOWN][::2], Y[KNOWN][::2], X_val=X[:, :9])
+    np.testing.assert_array_equal(novelty.decision_function(X[:9]), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, "a"], "y mix numbers and strings"),
+        ([None, None], "y have gaps"),
+        (np.array([1, np.nan]), "y have gaps"),
+    ],
+    ids=["two kinds", "None", "NaN"],
+)
+def test_labels_that_are_no_classes_are_refused(model, labels, message):
+    with pytest.raises(ValueError, match=message):
+        KnownClasses(model).fit(X[:2], labels)

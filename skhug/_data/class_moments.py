@@ -99,7 +99,7 @@ class Sums(NamedTuple):
         Raises
         ------
         ValueError
-            If numbers are too large for their squares.
+            If numbers are too large or too small for their squares.
         """
         count = np.ones(len(y)) if count is None else count
         for dtype in _dtypes(X):
@@ -108,6 +108,11 @@ class Sums(NamedTuple):
                 raise ValueError(
                     "The rows hold numbers too large for their squares: scale them, for instance "
                     "to unit length by sklearn.preprocessing.normalize."
+                )
+            if found.sums.any() and not found.squares.any():
+                raise ValueError(
+                    "The rows hold numbers too small for their squares: scale them, for instance "
+                    "multiply them by 1e200."
                 )
             if dtype == np.float64 or found._share_within() > _TELLING:
                 break

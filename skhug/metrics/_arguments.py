@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skhug._labels import _kind_of, check_one_kind
+from skhug._labels import _kind_of, check_no_gaps, check_one_kind
 from skhug._sparse import is_sparse
 
 
@@ -28,8 +28,10 @@ def as_points(points: Any, name: str) -> Tensor:
             "returns, or .toarray()."
         )
     if not isinstance(points, Tensor):
-        points = torch.from_numpy(np.require(points, requirements=["C", "W"]))
+        points = torch.from_numpy(_as_numbers(points, name))
     points = points.detach()
+    if points.is_complex():
+        raise ValueError(f"{name} is complex: pass real numbers, such as its absolute values.")
     if not points.is_floating_point() and points.element_size() > 2 and points.device.type != "mps":
         points = points.double()  # float32 holds whole numbers up to 2^24 alone
     elif not points.is_floating_point() or points.dtype in (torch.float16, torch.bfloat16):
@@ -39,6 +41,20 @@ def as_points(points: Any, name: str) -> Tensor:
     if not points.isfinite().all():
         raise ValueError(f"{name} has NaN or infinite values: remove those rows.")
     return points
+
+
+def _as_numbers(points: Any, name: str) -> np.ndarray:
+    """Return an array that torch takes, of numbers that came as objects too."""
+    points = np.require(points, requirements=["C", "W"])
+    if points.dtype.kind in "biufc":
+        return points
+    try:
+        return points.astype(np.float64)  # as data frames of several dtypes are
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} has dtype {points.dtype}, and not all of it are numbers: pass what transform "
+            "returns."
+        ) from None
 
 
 def rescaled(*points: Tensor) -> tuple[Tensor, ...]:
@@ -65,6 +81,7 @@ def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
     if not isinstance(labels, Tensor):
         if isinstance(labels, (list, tuple)):  # NumPy would turn [1, "a"] into strings
             check_one_kind(labels, name)
+            check_no_gaps(labels, name)
         labels = np.asarray(labels)
     if tuple(labels.shape) == (n, 1):  # a data frame of one column
         labels = labels[:, 0]
@@ -74,6 +91,8 @@ def as_labels(labels: Any, n: int, name: str) -> np.ndarray | Tensor:
         )
     if isinstance(labels, np.ndarray):
         check_one_kind(labels, name)
+        if labels.dtype == object:
+            check_no_gaps(labels, name)
         if (labels != labels).any():
             raise ValueError(f"{name} has NaN: remove those rows.")
     elif (labels != labels).any():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from skhug._data.sources import labels_of
 from skhug.metrics._neighbours import Search
 from skhug.metrics._pairs import all_pairs
@@ -128,7 +130,7 @@ def _known(metric: str | Sequence[str], table: Collection[str]) -> str | tuple[s
     ValueError
         If one is not in the table.
     """
-    names = (metric,) if isinstance(metric, str) else tuple(metric)
+    names = (metric,) if isinstance(metric, str) or not np.iterable(metric) else tuple(metric)
     if not names or not set(names) <= set(table):
         raise ValueError(f"metric={metric!r}: pass one or more of {', '.join(table)}.")
     return metric if isinstance(metric, str) else names

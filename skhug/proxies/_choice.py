@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from numbers import Integral
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -58,6 +59,8 @@ class Learned(Configured):
     >>> from skhug import HUGClassifier, Learned
     >>> model = HUGClassifier(proxies=Learned(learning_rate=0.02), alpha=0.5)
     """
+
+    _before: ClassVar[dict[str, Any]] = {"momentum": None}
 
     @explained
     def __init__(

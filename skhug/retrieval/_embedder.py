@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skhug._sparse import is_sparse
+from skhug.retrieval._ranking import as_array
 
 __all__ = ["INPUT_ATTRIBUTES", "embedded", "fitted_embedder", "input_attributes", "trained_classes"]
 
@@ -49,7 +50,7 @@ def _checked(rows: Any) -> np.ndarray:
             "The embedder returns sparse rows, and a gallery keeps dense vectors: put a "
             "TruncatedSVD behind it, or .toarray() where they are few."
         )
-    return check_array(rows, dtype=[np.float32, np.float64], input_name="the embedding")
+    return check_array(as_array(rows), dtype=[np.float32, np.float64], input_name="the embedding")
 
 
 def input_attributes(embedder: Any) -> dict[str, Any]:

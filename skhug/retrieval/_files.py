@@ -28,6 +28,7 @@ _IF_THERE = ("n_features_in_", "feature_names_in_")
 def save_gallery(gallery: Any, path: str | os.PathLike) -> None:
     """Write a fitted gallery to a file; see its ``save``."""
     check_is_fitted(gallery)
+    gallery._validate_params()  # set amiss since fit, they would make a file that load refuses
     if not type(gallery).__module__.startswith("skhug."):
         raise TypeError(
             f"save is for skhug's own classes: load could not make a {type(gallery).__name__}. "

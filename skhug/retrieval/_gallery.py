@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from skhug.retrieval._embedder import trained_classes
 from skhug.retrieval._indexes import ExactIndex
 from skhug.retrieval._labels import as_labels, check_same_kind, unknown_label_for, with_unknown
-from skhug.retrieval._ranking import votes
-from skhug.retrieval._rows import SAME, GalleryRows
+from skhug.retrieval._ranking import SAME, votes
+from skhug.retrieval._rows import GalleryRows
 from skhug.retrieval._threshold import STRATEGIES, choose_threshold
 
 __all__ = ["Gallery"]
@@ -94,7 +95,9 @@ class Gallery(ClassifierMixin, GalleryRows):
     vectors are kept in float32, they are good to about 1e-7. A row of zeros has no direction and
     a cosine of 0 to every other.
 
-    A call that fails or is interrupted leaves the gallery as it was.
+    A call that fails or is interrupted leaves the gallery as it was. Threads may ask it while one
+    other thread adds or takes out rows, and are answered by what it held when they asked; threads
+    that change it have to take turns.
 
     Examples
     --------
@@ -127,13 +130,15 @@ class Gallery(ClassifierMixin, GalleryRows):
             Labels; the label of strangers where the nearest row's cosine is below
             ``threshold_``. Of classes with equal votes the first in ``classes_``.
         """
-        similarity, ranks, shares = self._votes(X)
-        best = np.where(shares == shares.max(1, keepdims=True), ranks, len(self.classes_)).min(1)
-        if self.threshold_ is None:
-            return self.classes_[best]
-        unknown = unknown_label_for(self.unknown_label, self.classes_)
-        best[similarity[:, 0] < self.threshold_] = len(self.classes_)
-        return with_unknown(self.classes_, unknown)[best]
+        now = self._now()
+        similarity, ranks, shares = now._votes(X)
+        classes = now.classes_
+        best = np.where(shares == shares.max(1, keepdims=True), ranks, len(classes)).min(1)
+        if now.threshold_ is None:
+            return classes[best]
+        unknown = unknown_label_for(self.unknown_label, classes)
+        best[similarity[:, 0] < now.threshold_] = len(classes)
+        return with_unknown(classes, unknown)[best]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the shares of the votes: of each neighbour ``exp(cosine / temperature)``.
@@ -154,8 +159,9 @@ class Gallery(ClassifierMixin, GalleryRows):
         shares : ndarray of shape (n_samples, n_classes)
             Rows that sum to 1, columns in the order of ``classes_``.
         """
-        _, ranks, shares = self._votes(X)
-        table = np.zeros((len(ranks), len(self.classes_)))
+        now = self._now()
+        _, ranks, shares = now._votes(X)
+        table = np.zeros((len(ranks), len(now.classes_)))
         np.put_along_axis(table, ranks, shares, 1)
         return table
 
@@ -172,7 +178,7 @@ class Gallery(ClassifierMixin, GalleryRows):
         similarity : ndarray of shape (n_samples,)
             In [-1, 1]; ``predict`` takes those below ``threshold_`` for strangers.
         """
-        return self._nearest(X, 1)[0][:, 0]
+        return self._now()._nearest(X, 1)[0][:, 0]
 
     def calibrate_threshold(
         self, X: Any, y: Any, strategy: str = "f1", *, max_far: float = 0.01
@@ -232,17 +238,19 @@ class Gallery(ClassifierMixin, GalleryRows):
         True
         """
         check_is_fitted(self)
-        if strategy not in STRATEGIES or not 0 <= max_far < 1:
+        rate = isinstance(max_far, Real) and 0 <= max_far < 1
+        if not isinstance(strategy, str) or strategy not in STRATEGIES or not rate:
             raise ValueError(
                 f"strategy={strategy!r}, max_far={max_far!r}: pass one of "
                 f"{', '.join(map(repr, STRATEGIES))}, and a rate in [0, 1)."
             )
-        y = as_labels(y, self)
-        check_same_kind(y, self.classes_)
-        unknown_label_for(self.unknown_label, self.classes_)
-        similarity, ranks, shares = self._votes(X)
+        now, y = self._now(), as_labels(y, self)
+        classes = now.classes_
+        check_same_kind(y, classes)
+        unknown_label_for(self.unknown_label, classes)
+        similarity, ranks, shares = now._votes(X)
         check_consistent_length(similarity, y)
-        known = np.isin(y, self.classes_)
+        known = np.isin(y, classes)
         _check_calibration_rows(self, y, similarity[:, 0], known)
         if strategy == "max_far" and 0 < max_far * (~known).sum() < 1:
             warnings.warn(
@@ -250,8 +258,8 @@ class Gallery(ClassifierMixin, GalleryRows):
                 "this threshold none of them is accepted. Pass more.",
                 stacklevel=2,
             )
-        best = np.where(shares == shares.max(1, keepdims=True), ranks, len(self.classes_)).min(1)
-        right = known & (self.classes_[best] == y)
+        best = np.where(shares == shares.max(1, keepdims=True), ranks, len(classes)).min(1)
+        right = known & (classes[best] == y)
         self.threshold_, self.calibration_ = choose_threshold(
             similarity[:, 0], known, right, strategy, max_far
         )
@@ -273,13 +281,21 @@ class Gallery(ClassifierMixin, GalleryRows):
         -------
         recall : float
             Mean share of the k nearest rows found, in [0, 1]. A row as near as the k-th counts.
+
+        Raises
+        ------
+        ValueError
+            If the gallery has fewer rows, or a number is out of its range.
         """
-        check_is_fitted(self)
-        places = np.unique(np.linspace(0, len(X) - 1, min(len(X), max_queries)).astype(int))
-        queries = self._embedded(X)[places] if len(X) else self._embedded(X)
-        k = min(k, self._rows.n)
-        exact, _ = self._search(queries, k, ExactIndex(), None)
-        found, _ = self._search(queries, k, self.index_, self._searcher())
+        now = self._now()
+        now._check_neighbors("k", k)
+        if not isinstance(max_queries, Integral) or max_queries < 1:
+            raise ValueError(f"max_queries={max_queries!r}: pass a whole number, 1 or more.")
+        queries = now._embedded(X)
+        n = len(queries)
+        queries = queries[np.unique(np.linspace(0, n - 1, min(n, max_queries)).astype(int))]
+        exact, _ = now._search(queries, k, ExactIndex(), None)
+        found, _ = now._search(queries, k, now.index_, now._searcher())
         return float((found >= exact[:, -1:] - (1 - SAME)).mean())
 
     def save(self, path: str | os.PathLike) -> None:
@@ -308,7 +324,7 @@ class Gallery(ClassifierMixin, GalleryRows):
 
     def _votes(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the neighbours' cosines, their classes' places, and those classes' shares."""
-        check_is_fitted(self)
+        self._validate_params()  # they may have been set since fit
         similarity, index = self._nearest(X, min(self.n_neighbors, max(1, self._rows.n)))
         ranks = self._ranks()[self._rows.codes.array[index]]
         return similarity, ranks, votes(similarity, ranks, self.temperature)

@@ -181,7 +181,7 @@ class QuantizedIndex(Index):
         ValueError
             If ``bits`` are others.
         """
-        if self.bits not in CODINGS:
+        if self.bits not in tuple(CODINGS):
             raise ValueError(f"QuantizedIndex(bits={self.bits!r}): pass 8 or 1.")
         coding = CODINGS[self.bits]
         if live is None or len(vectors) > 2 * live.n_learned > 0:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from skhug._labels import _kind_of, check_one_kind
+from skhug._labels import _kind_of, check_no_gaps, check_one_kind
 from skhug._sklearn import check_y
 
 __all__ = [
@@ -20,6 +20,10 @@ __all__ = [
     "unknown_label_for",
     "with_unknown",
 ]
+
+
+# Ids are int64, and one beyond the largest so far must be one too.
+_LARGEST_ID = 2**63 - 1
 
 
 class Classes(NamedTuple):
@@ -67,8 +71,11 @@ def as_labels(y: Any, estimator: Any) -> np.ndarray:
     ValueError
         If they are of several kinds, have gaps or are no classes.
     """
+    if y is None:
+        raise ValueError("y is None, and a gallery requires y to be passed: a label for each row.")
     if isinstance(y, (list, tuple)):  # NumPy would turn [1, "a"] into strings
         check_one_kind(y, "y")
+    check_no_gaps(y, "y")
     y = column_or_1d(check_y(y, estimator=estimator))
     check_one_kind(y, "y")
     if y.dtype.kind == "f":  # of others it warns where classes have a row each, as they may here
@@ -110,6 +117,11 @@ def _check_ids(ids: Any, n: int) -> np.ndarray:
             f"ids have shape {ids.shape} and dtype {ids.dtype}: pass an integer or a string for "
             f"each of {n} rows."
         )
+    if ids.dtype.kind in "iu" and n and int(ids.max()) >= _LARGEST_ID:
+        raise ValueError(
+            f"ids have {ids.max().item()}: pass integers below 2^63 - 1 = {_LARGEST_ID}, or "
+            "strings."
+        )
     unique, counts = np.unique(ids, return_counts=True)
     if len(unique) < n:
         raise ValueError(f"ids have {unique[counts.argmax()].item()!r} twice: pass each once.")
@@ -143,6 +155,8 @@ def new_ids(ids: Any, n: int, before: np.ndarray, next_id: int) -> tuple[np.ndar
     """Return the ids of new rows, and the first integer that none has had."""
     if ids is None and before.dtype.kind == "U" and len(before):
         raise ValueError("The gallery's ids are strings: pass ids= for the new rows too.")
+    if ids is None and next_id + n > _LARGEST_ID:
+        raise ValueError(f"No integers below 2^63 - 1 are left from {next_id} on: pass ids=.")
     if ids is None:
         return np.arange(next_id, next_id + n), next_id + n
     ids = _check_ids(ids, n)
@@ -159,7 +173,13 @@ def places_of(ids: Any, known: np.ndarray) -> np.ndarray:
     ValueError
         If there is no such row.
     """
-    ids = np.unique(np.atleast_1d(np.asarray(ids)))
+    if isinstance(ids, (list, tuple)):
+        check_one_kind(np.array(ids, dtype=object).ravel(), "ids")
+    ids = np.asarray(list(ids) if isinstance(ids, (set, frozenset)) else ids)
+    if ids.dtype == object:  # of a data frame
+        check_one_kind(ids.ravel(), "ids")
+        ids = np.asarray(ids.tolist())
+    ids = np.unique(ids.ravel())
     alike = not len(known) or not len(ids) or (ids.dtype.kind in "iu") == (known.dtype.kind in "iu")
     mask = np.isin(known, ids) if alike else np.zeros(len(known), bool)
     if mask.sum() < len(ids):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,9 +81,10 @@ class FaissIndex(Index):
                 if n_learned:
                     index.train(vectors)
                 live = _Faiss(index, n_learned)
-            live.index.add(vectors[len(live) :])
-            if self.search:
-                faiss.ParameterSpace().set_index_parameters(live.index, self.search)
+            with live.lock:
+                live.index.add(vectors[len(live) :])
+                if self.search:
+                    faiss.ParameterSpace().set_index_parameters(live.index, self.search)
         return live
 
 
@@ -90,13 +92,15 @@ class _Faiss:
     def __init__(self, index: Any, n_learned: int) -> None:
         self.index = index
         self.n_learned = n_learned
+        self.lock = threading.Lock()  # faiss does not search while it adds
 
     def __len__(self) -> int:
         return self.index.ntotal
 
     def search(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the places of the k nearest of every query."""
-        return self.index.search(queries, k)[1]
+        with self.lock:
+            return self.index.search(queries, k)[1]
 
 
 class UsearchIndex(Index):
@@ -191,6 +195,7 @@ class _Usearch:
         self.index = index
         self._packed = _packed if binary else np.asarray
         self._n_threads = n_threads
+        self._lock = threading.Lock()  # a search amid an add may miss rows, and their memory
 
     def __len__(self) -> int:
         return len(self.index)
@@ -200,10 +205,15 @@ class _Usearch:
         keys = np.arange(len(self), len(vectors), dtype=np.uint64)
         if len(keys):
             new = self._packed(vectors[len(self) :])
-            self.index.add(keys, new, threads=self._n_threads)
+            with self._lock:
+                self.index.add(keys, new, threads=self._n_threads)
 
     def search(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the places of the k nearest of every query."""
+        with self._lock:
+            return self._found(queries, k)
+
+    def _found(self, queries: np.ndarray, k: int) -> np.ndarray:
         found = np.full((len(queries), k), -1, np.int64)
         if len(queries) == 1:  # of a single query usearch returns no batch
             keys = self.index.search(self._packed(queries)[0], k, threads=self._n_threads).keys

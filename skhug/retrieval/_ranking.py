@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from skhug._device import to_numpy, to_tensor
-from skhug._sphere import unit
+from skhug._sphere import unit, widened
 
-__all__ = ["blocks", "ranked", "unit_rows", "votes"]
+__all__ = ["SAME", "as_array", "blocks", "ranked", "ranked_with_ties", "unit_rows", "votes"]
 
 # Numbers of a block: 16 MiB in float64, beside vectors of any number.
 _BLOCK_ELEMENTS = 1 << 21
+# A row with this cosine to one of the gallery is the same row: rounding is a tenth of it.
+SAME = 1 - 1e-6
+# Largest components between which lengths are exact, of float32 as well.
+_SHORT, _LONG = 1e-30, 1e30
 
 
 def blocks(n: int, width: int) -> Iterator[slice]:
@@ -22,11 +27,25 @@ def blocks(n: int, width: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+def as_array(rows: Any) -> Any:
+    """Return a tensor as an array, with a gradient or in bfloat16 too, and all else as it is."""
+    return to_numpy(widened(rows)) if isinstance(rows, torch.Tensor) else rows
+
+
 def unit_rows(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write rows scaled to length 1 to an array of float32; a row of zeros stays one."""
     for block in blocks(*rows.shape):
-        out[block] = to_numpy(unit(to_tensor(rows[block], torch.device("cpu"))))
+        measurable = _measurable(rows[block])
+        out[block] = to_numpy(unit(to_tensor(measurable, torch.device("cpu"))))
     return out
+
+
+def _measurable(rows: np.ndarray) -> np.ndarray:
+    """Return rows of the same directions, none too long or too short for its squares to count."""
+    largest = np.abs(rows).max(1, initial=0)
+    if not ((largest < _SHORT) & (largest > 0) | (largest > _LONG)).any():
+        return rows
+    return np.ldexp(rows, -np.frexp(largest)[1][:, None])  # subnormal numbers too
 
 
 def ranked(
@@ -62,6 +81,34 @@ def ranked(
         similarity[rows] = np.take_along_axis(cosine, order, 1)
         index[rows] = np.take_along_axis(places, order, 1)
     return similarity, index
+
+
+def ranked_with_ties(
+    queries: np.ndarray, vectors: np.ndarray, found: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put what an exact search found in order as :func:`ranked` does, whatever rows tie.
+
+    Where the last that was found is as near as the k-th, others may be too that were left out.
+    """
+    similarity, index = ranked(queries, vectors, found, found.shape[1])
+    if found.shape[1] < len(vectors):
+        margin = 1 - SAME
+        for i in np.flatnonzero(similarity[:, -1] >= similarity[:, k - 1] - margin):
+            near = vectors @ queries[i] >= similarity[i, k - 1] - 2 * margin
+            near[index[i]] = True
+            similarity[i, :k], index[i, :k] = _first_of(queries[i], vectors, near, k)
+    return similarity[:, :k], index[:, :k]
+
+
+def _first_of(
+    query: np.ndarray, vectors: np.ndarray, mask: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return cosines and places of the k nearest rows of a mask, of which there may be many."""
+    places = np.flatnonzero(mask)
+    parts = (places[rows] for rows in blocks(len(places), len(query)))
+    cosine = np.concatenate([(vectors[p] * query.astype(np.float64)).sum(-1) for p in parts])
+    order = np.argsort(-cosine.clip(-1, 1), kind="stable")[:k]
+    return cosine[order].clip(-1, 1), places[order]
 
 
 def votes(similarity: np.ndarray, codes: np.ndarray, temperature: float) -> np.ndarray:

@@ -25,13 +25,11 @@ from skhug.retrieval._labels import (
     unknown_label_for,
 )
 from skhug.retrieval._libraries import SHORTHANDS
-from skhug.retrieval._ranking import ranked, unit_rows
+from skhug.retrieval._ranking import SAME, as_array, ranked, ranked_with_ties, unit_rows
 
 __all__ = ["SAME", "GalleryRows"]
 
 _ROWS = {"dtype": (np.float32, np.float64)}
-# A row with this cosine to one of the gallery is the same row: rounding is a tenth of it.
-SAME = 1 - 1e-6
 
 
 class GalleryRows(Configured):
@@ -186,6 +184,8 @@ class GalleryRows(Configured):
         _check_unknown(self, self.threshold_, classes.labels)
         ids, next_id = new_ids(ids, len(y), self._rows.ids.array, self._next_id)
         rows = self._rows.extended(vectors, codes, ids)
+        if self._live is not None and len(self._live) > self._rows.n:
+            self._live = None  # it holds rows of a call that was cut off
         self._change(rows, classes, next_id, self._searcher())
         return self
 
@@ -224,6 +224,7 @@ class GalleryRows(Configured):
         except BaseException:
             self._live = None  # it may hold some of the new rows: built anew when it is needed
             raise
+        before = self.__dict__.copy()
         self.__dict__.update(
             classes_=classes.labels,
             _codes=classes.codes,
@@ -232,6 +233,7 @@ class GalleryRows(Configured):
             _rows=rows,
             _live=live,
         )
+        del before  # what was there ends after the change: a thread may go on where it does
 
     # --- search -----------------------------------------------------------------------------
 
@@ -255,21 +257,18 @@ class GalleryRows(Configured):
             1 - cosine, in [0, 2], smallest first. Only with ``return_distance``.
         index : ndarray of shape (n_queries, n_neighbors)
             Places of the rows: ``ids_[index]`` are their ids, ``labels_[index]`` their labels.
-            Of equal rows the one that came first is first.
+            Of equal rows the one that came first is first, if the index finds all of them, as
+            the exact one does.
 
         Raises
         ------
         ValueError
             If the gallery has fewer rows.
         """
-        check_is_fitted(self)
+        now = self._now()
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(k, Integral) or not 1 <= k <= self._rows.n:
-            raise ValueError(
-                f"n_neighbors={k!r}: pass a whole number from 1 to {self._rows.n}, the rows of "
-                "the gallery."
-            )
-        similarity, index = self._nearest(X, int(k))
+        now._check_neighbors("n_neighbors", k)
+        similarity, index = now._nearest(X, int(k))
         return (1 - similarity, index) if return_distance else index
 
     @property
@@ -285,7 +284,9 @@ class GalleryRows(Configured):
     @property
     def labels_(self) -> np.ndarray:
         """Labels of the rows."""
-        return self.classes_[self._ranks()[self._rows.codes.array]]
+        now = self.__dict__.copy()
+        classes = Classes(now["classes_"], now["_codes"])
+        return classes.labels[classes.rank()[now["_rows"].codes.array]]
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -293,13 +294,13 @@ class GalleryRows(Configured):
         """Check vectors and labels as they come, without an embedder."""
         if y is None:
             validate_data(self, X, y, reset=reset, **_ROWS)  # says that it needs them
-        X = validate_data(self, X, reset=reset, **_ROWS)
+        X = validate_data(self, as_array(X), reset=reset, **_ROWS)
         return X, as_labels(y, self)
 
     def _embedded(self, X: Any, *y: Any) -> Any:
         """Return rows of length 1, and the labels where they are passed."""
         if self.embedder_ is None:
-            rows = validate_data(self, X, reset=False, **_ROWS)
+            rows = validate_data(self, as_array(X), reset=False, **_ROWS)
         else:
             rows = embedded(self.embedder_, X)
         width = self._rows.vectors.array.shape[1]
@@ -315,9 +316,34 @@ class GalleryRows(Configured):
         check_consistent_length(vectors, y)
         return vectors, y
 
+    def _check_neighbors(self, name: str, k: Any) -> None:
+        """Refuse a number of neighbours that the gallery does not have."""
+        self._check_holds_rows()
+        if not isinstance(k, Integral) or not 1 <= k <= self._rows.n:
+            raise ValueError(
+                f"{name}={k!r}: pass a whole number from 1 to {self._rows.n}, the rows of the "
+                "gallery."
+            )
+
+    def _check_holds_rows(self) -> None:
+        if not self._rows.n:
+            raise ValueError("The gallery is empty: add rows by partial_fit.")
+
+    def _now(self) -> GalleryRows:
+        """Return the gallery as it is now, to be asked while other threads change this one."""
+        check_is_fitted(self)
+        if self._rows.n:
+            self._searcher()  # built in this one, to be there the next time too
+        now = object.__new__(type(self))
+        now.__dict__.update(self.__dict__)
+        return now
+
     def _searcher(self) -> Any:
-        """Return what searches the rows, built anew if it is missing or not of these rows."""
-        if self._live is None or len(self._live) != self._rows.n:
+        """Return what searches the rows, built anew if it is missing or lacks some of them.
+
+        It may hold more, of a change under way.
+        """
+        if self._live is None or len(self._live) < self._rows.n:
             rows = self._rows.vectors.array
             # Codes and lists are those of the rows that they were learned from before.
             live = self.index_.follow(None, rows[: self._n_learned]) if self._n_learned else None
@@ -326,10 +352,8 @@ class GalleryRows(Configured):
 
     def _nearest(self, X: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return cosines and places of the k nearest rows, nearest first."""
-        check_is_fitted(self)
         queries = self._embedded(X)
-        if not self._rows.n:
-            raise ValueError("The gallery is empty: add rows by partial_fit.")
+        self._check_holds_rows()
         return self._search(queries, k, self.index_, self._searcher())
 
     def _search(
@@ -338,7 +362,11 @@ class GalleryRows(Configured):
         vectors = self._rows.vectors.array
         live = spec.follow(None, vectors) if live is None else live
         m = min(len(vectors), spec.candidates(k))
-        similarity, index = ranked(queries, vectors, live.search(queries, m), k)
+        found = live.search(queries, m)
+        found = np.where(found < len(vectors), found, -1)  # rows that another thread is adding
+        if isinstance(spec, ExactIndex):
+            return ranked_with_ties(queries, vectors, found, k)
+        similarity, index = ranked(queries, vectors, found, k)
         fewer = index[:, -1] < 0  # a graph or a list may come to an end
         if fewer.any():
             exact = self._search(queries[fewer], k, ExactIndex(), None)
@@ -374,7 +402,7 @@ class GalleryRows(Configured):
 def restored(columns: list[np.ndarray], storage: str) -> dict[str, Any]:
     """Return the rows of vectors, codes and ids where ``storage`` says, without what searches."""
     vectors, codes, ids = columns
-    allocate = ALLOCATE[storage]
+    allocate = ALLOCATE.get(storage, np.empty)  # one set amiss after fit must not lose the rows
     if storage != "memory":
         there = allocate(vectors.shape, vectors.dtype)
         there[...] = vectors
@@ -390,7 +418,13 @@ def _to_read(array: np.ndarray) -> np.ndarray:
 
 
 def _specification(index: Any) -> Index:
-    return SHORTHANDS[index]() if isinstance(index, str) else clone(index, safe=False)
+    if isinstance(index, type):
+        raise TypeError(f"index={index.__name__} is a class: pass an object, {index.__name__}().")
+    spec = SHORTHANDS[index]() if isinstance(index, str) else clone(index, safe=False)
+    rescore = getattr(spec, "rescore", 1)
+    if not isinstance(rescore, Integral) or rescore < 1:
+        raise ValueError(f"{spec!r} has rescore={rescore!r}: pass a whole number, 1 or more.")
+    return spec
 
 
 def _check_unknown(gallery: GalleryRows, threshold: float | None, classes: np.ndarray) -> None:

@@ -630,3 +630,12 @@ def test_validation_rows_without_early_stopping_need_no_epoch():
     seen = y < 8
     model = HUGEmbedder(random_state=0).fit(X[seen], y[seen], X_val=X[~seen], y_val=y[~seen])
     assert model.history_ == []
+
+
+def test_rows_too_small_for_their_squares_are_told():
+    X, y = vectors(dtype="f8")
+    with pytest.raises(ValueError, match="too small for their squares"):
+        HUGClassifier("vectors").fit(X * 1e-200, y)
+    np.testing.assert_array_equal(HUGClassifier("vectors").fit(X * 1e-30, y).predict(X * 1e-30), y)
+    same = np.full((20, 3), 0.1)  # rows that are equal are no such
+    assert np.isfinite(HUGClassifier("vectors").fit(same, y[:20]).transform(same)).all()

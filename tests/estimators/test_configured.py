@@ -15,7 +15,17 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skhug import MHE, MLP, AdamW, Checkpoint, HUGClassifier, HUGEmbedder, Learned, __version__
+from skhug import (
+    MHE,
+    MLP,
+    AdamW,
+    Checkpoint,
+    HUGClassifier,
+    HUGEmbedder,
+    Learned,
+    Vectors,
+    __version__,
+)
 from skhug._configured import PICKLE_FORMAT
 from skhug.augment import HorizontalFlip
 from skhug.encoders import Encoder
@@ -256,3 +266,23 @@ def test_scikit_learn_still_warns_of_its_own_versions(Estimator, iris):
     file = io.BytesIO(data.replace(b"_sklearn_version", b"_sklearn_versio_"))
     with pytest.warns(InconsistentVersionWarning):
         assert pickle.load(file).transform(iris[0]).shape[0] == len(iris[0])
+
+
+@pytest.mark.parametrize("written", [1, 2])
+@pytest.mark.parametrize(
+    ("thing", "name", "value"),
+    [(Learned(learning_rate=0.1), "momentum", None), (Vectors(), "novelty", float("inf"))],
+    ids=["Learned", "Vectors"],
+)
+def test_pickles_of_before_a_parameter_was_added_are_read(thing, name, value, written):
+    loaded = rebuilt(thing, **{name: LEFT_OUT}, _skhug_format=written)
+    assert loaded.get_params() == {**thing.get_params(), name: value}
+    assert name in repr(loaded) or value is None
+
+
+def test_a_model_whose_proxies_know_no_momentum_goes_on(iris):
+    model = HUGClassifier(proxies=Learned(), max_epochs=1, random_state=0).fit(*iris)
+    del model.proxies.__dict__["momentum"]  # as pickles have it from before there was one
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.transform(iris[0]), model.transform(iris[0]))
+    assert repr(clone(loaded).fit(*iris).partial_fit(*iris).proxies) == "Learned()"

@@ -335,3 +335,36 @@ def test_proxies_made_for_inference_are_taken():
     with torch.inference_mode():
         inside = w.clone()
         torch.testing.assert_close(HUGLoss()(z, y, inside).between, MHE().between(w))
+
+
+def test_one_loss_takes_several_fixed_proxies_in_turn(counted):
+    z, y, w = a_batch(12)
+    for proxies in (w, -w, w[:, [1, 0, 2, 3, 4]], torch.cat([w, -w[:3]]), w, w.double()):
+        expected = MHE().between(proxies).float()
+        torch.testing.assert_close(counted(z, y, proxies).between, expected)
+
+
+def test_proxies_whose_data_are_others_are_measured_again(counted):
+    z, y, w = a_batch(12)
+    fixed = torch.nn.Parameter(w.clone(), requires_grad=False)
+    counted(z, y, fixed)
+    other = fixed.data = w[torch.randperm(12)] + 1
+    torch.testing.assert_close(counted(z, y, fixed).between, MHE().between(other))
+
+
+def test_a_measure_may_hold_arrays(counted):
+    z, y, w = a_batch(12)
+    counted.uniformity.weights = torch.ones(12)
+    for weights in (counted.uniformity.weights, torch.zeros(12)):
+        counted.uniformity.weights = weights
+        counted(z, y, w)
+    assert counted.uniformity.calls == 2
+
+
+def test_a_term_first_seen_in_inference_mode_takes_part_in_gradients():
+    loss, (z, y, w) = HUGLoss(), a_batch(12)
+    with torch.inference_mode():
+        loss(z, y, w)
+    terms = loss(z, y, w)
+    (gradient,) = torch.autograd.grad(terms.loss * terms.between, z)
+    assert gradient.isfinite().all()

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from skhug.metrics import _pair_counts, _pairs, pair_verification_report, verification_report
+from skhug.model_selection import verification_scorer
 
 FAR = (0.3, 0.1, 0.01, 0.001)
 
@@ -272,3 +273,26 @@ def test_wrong_pairs_are_explained(points, change, message):
     pairs = {"embeddings": X[:10], "others": X[10:20], "same": [True, False] * 5}
     with pytest.raises(ValueError, match=message):
         pair_verification_report(**{**pairs, **change})
+
+
+def test_numbers_that_came_as_objects_are_points(points):
+    X, y = points
+    expected = verification_report(X, y)
+    assert dict(verification_report(X.astype(object), y)) == pytest.approx(
+        dict(expected), nan_ok=True
+    )
+    assert dict(verification_report(X.astype(str), y)) == pytest.approx(dict(expected), nan_ok=True)
+
+
+def test_what_is_no_point_or_no_label_is_told(points):
+    X, y = points
+    with pytest.raises(ValueError, match="embeddings is complex: pass real numbers"):
+        verification_report(X + 1j, y)
+    with pytest.raises(ValueError, match="embeddings has dtype object, and not all of it"):
+        verification_report(np.full(X.shape, "x", object), y)
+    for labels in ([None] * len(y), np.full(len(y), None)):
+        with pytest.raises(ValueError, match="labels have gaps"):
+            verification_report(X, labels)
+    for metric in (None, 3):
+        with pytest.raises(ValueError, match="pass one or more of roc_auc"):
+            verification_scorer(metric)

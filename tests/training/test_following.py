@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_iris
 
 import skhug
-from skhug import HUGClassifier, HUGEmbedder, Learned
+from skhug import HUGClassifier, HUGEmbedder, Learned, Nested
 from skhug._training.following import ClassFollower
 
 X, Y = load_iris(return_X_y=True)
@@ -67,3 +67,10 @@ def test_saved_models_keep_the_momentum(tmp_path):
 def test_a_momentum_out_of_its_range_is_refused(share):
     with pytest.raises(ValueError, match="pass None or a share in"):
         HUGClassifier(proxies=Learned(momentum=share), max_epochs=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "0.1"])
+def test_a_learning_rate_of_proxies_out_of_its_range_is_refused(rate):
+    for proxies in (Learned(learning_rate=rate), Nested((2,), Learned(learning_rate=rate))):
+        with pytest.raises(ValueError, match=r"Learned: learning_rate=.*pass None or a finite"):
+            HUGClassifier(proxies=proxies, max_epochs=1).fit(X, Y)
