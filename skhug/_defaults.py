@@ -182,9 +182,9 @@ def resolve(
     encoder = _encoder(e, rows, whole, fitted)
     shape = _prepared_shape(fitted, encoder, rows)
     width = e.n_components or _default_width(encoder, shape, len(classes))
-    crowded = _crowded(encoder, len(classes), fitted.n_components if fitted else width)
-    if crowded and fitted is None:  # a fitted model keeps its softness
-        encoder = softened_little(encoder, shape)
+    crowded = _crowded(encoder, rows, len(classes), fitted.n_components if fitted else width)
+    if crowded:
+        encoder = softened_little(encoder, shape)  # a fitted module keeps its own
     e = _with_values(e, _own_values(encoder, e, crowded))
     check_numbers(
         dtype,
@@ -433,9 +433,14 @@ def _default_width(encoder: Any, shape: tuple[int, ...], n_classes: int) -> int:
     return default_components(n_classes)
 
 
-def _crowded(encoder: Any, n_classes: int, n_components: int) -> bool:
-    """Whether classes crowd; the width of a module of the user's own is not known yet."""
-    return isinstance(encoder, Encoder) and are_crowded(n_classes, n_components)
+def _crowded(encoder: Any, rows: Rows, n_classes: int, n_components: int) -> bool:
+    """Whether classes crowd, as far as that changes defaults.
+
+    The width of a module of the user's own is not known yet; sparse rows, in which classes
+    overlap, were not measured.
+    """
+    able = isinstance(encoder, Encoder) and not isinstance(rows.X, CompressedRows)
+    return able and are_crowded(n_classes, n_components)
 
 
 def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...]) -> int:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.datasets import make_blobs
 from torch import nn
 
 from skhug import MHE, MLP, ConvNet, HUGClassifier, HUGEmbedder, load
 from skhug._data.rows import Rows
 from skhug._defaults import resolve
+from skhug._sparse import CompressedRows
 from skhug.encoders._few_dimensions import are_crowded
 
 CLASSES = 20
@@ -87,6 +89,13 @@ def test_images_and_modules_keep_their_own():
         for d in (3, None)
     )
     assert given == own == -2  # whether or not its width is told
+
+
+def test_sparse_rows_keep_their_own():
+    y = np.arange(2 * CLASSES) % CLASSES
+    rows = Rows(CompressedRows(sparse.csr_array(np.eye(len(y)))), y, np.ones(len(y)))
+    settings = resolve(HUGClassifier(n_components=3), rows, np.arange(CLASSES), 0)
+    assert (settings.encoder.softness, settings.uniformity.s_within) == (100, -2)
 
 
 def test_a_model_of_crowded_classes_keeps_its_softness(tmp_path):
