@@ -97,9 +97,9 @@ FULL = [
 REAL = [
     Form(Task(name), Budget(MLP(members=1)), rates, dimensions, 2, (0, 1, 2), FEW_CONTENDERS)
     for name, rates, dimensions in (
-        ("letter", "tables", (6,)),
-        ("50 characters", "tables", (6,)),
-        ("docstrings", "mlp", (4,)),
+        ("letter", "tables", (6, 3)),
+        ("50 characters", "tables", (6, 3)),
+        ("docstrings", "mlp", (4, 3)),
     )
 ]
 _FEW = {name: CONTENDERS[name] for name in (PEER, DEFAULTS)}
