@@ -37,6 +37,7 @@ from skhug._parameters import (
 from skhug._sparse import CompressedRows
 from skhug.encoders import MLP, Encoder, Vectors
 from skhug.encoders._encoder import checked_members
+from skhug.encoders._few_dimensions import are_crowded, softened_little
 from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
@@ -80,6 +81,8 @@ OF_VECTORS: dict[str, dict[str, Any]] = {
         "max_epochs": 0,
     },
 }
+# What is left at "auto" has these values where many classes crowd in few dimensions.
+OF_CROWDED: dict[str, Any] = {"uniformity": MHE(s_within=-1.0)}
 # Passes of search where there is something beyond the closed form to train towards or to stop by.
 EPOCHS_OF_SEARCH = 6
 # The proxies of C classes in C - 1 components are C (C - 1) numbers. By default they are no more
@@ -182,7 +185,12 @@ def resolve(
         fitted.prepare.dtype if fitted else resolve_dtype(e.precision, rows.X, device, rows.n_all)
     )
     encoder = _encoder(e, rows, whole, fitted)
-    e = _with_defaults_of(encoder, e)
+    shape = _prepared_shape(fitted, encoder, rows)
+    width = e.n_components or _default_width(encoder, shape, len(classes))
+    crowded = _crowded(encoder, rows, len(classes), fitted.n_components if fitted else width)
+    if crowded:
+        encoder = softened_little(encoder, shape)  # a fitted module keeps its own
+    e = _with_values(e, _own_values(encoder, e, crowded))
     check_numbers(
         dtype,
         alpha=e.alpha,
@@ -194,7 +202,6 @@ def resolve(
     proxy_rate = proxies.learning_rate if isinstance(proxies, Learned) else None
     optimizer = expand("optimizer", e.optimizer)
     sampler = None if e.batch_sampler is None else e.batch_sampler.bind(rows.y)
-    shape = _prepared_shape(fitted, encoder, rows)
     members = _members(encoder, fitted, shape)
     course = _course(e, sampler, rows.n_all, members)
     balanced = isinstance(e.class_weight, str)
@@ -202,7 +209,7 @@ def resolve(
     seen = course["batch_size"] * (1 if members == 1 else 1 - 1 / members)
     return Settings(
         encoder=encoder,
-        n_components=e.n_components or _default_width(encoder, shape, len(classes)),
+        n_components=width,
         width_given=e.n_components is not None,
         proxies=proxies,
         prefixes=prefixes,
@@ -399,12 +406,19 @@ def _as_fitted(encoder: Any, fitted: Any) -> Any:
     return encoder
 
 
-def _with_defaults_of(encoder: Any, estimator: Any) -> Any:
-    """Return an estimator with an encoder's own values for what was left open."""
-    own = dict(OF_VECTORS[encoder.head]) if isinstance(encoder, Vectors) else {}
+def _own_values(encoder: Any, estimator: Any, crowded: bool) -> dict[str, Any]:
+    """Return an encoder's own values for what may be left open."""
+    if not isinstance(encoder, Vectors):
+        return OF_CROWDED if crowded else {}
+    own = dict(OF_VECTORS[encoder.head])
     given_proxies = not isinstance(estimator.proxies, str | Learned | Nested | Optimal)
-    if own and encoder.head == "search" and (given_proxies or estimator.early_stopping):
+    if encoder.head == "search" and (given_proxies or estimator.early_stopping):
         own["max_epochs"] = EPOCHS_OF_SEARCH
+    return own
+
+
+def _with_values(estimator: Any, own: dict[str, Any]) -> Any:
+    """Return an estimator with these values, or the usual ones, for what was left open."""
     left = {name: v for name, v in {**USUAL, **own}.items() if _is_open(getattr(estimator, name))}
     # Not copy.copy: that packs the fitted module as for a pickle.
     settled = object.__new__(type(estimator))
@@ -428,6 +442,16 @@ def _default_width(encoder: Any, shape: tuple[int, ...], n_classes: int) -> int:
     if isinstance(encoder, Vectors) and encoder.head == "search":
         return shape[0]
     return default_components(n_classes)
+
+
+def _crowded(encoder: Any, rows: Rows, n_classes: int, n_components: int) -> bool:
+    """Whether classes crowd, as far as that changes defaults.
+
+    The width of a module of the user's own is not known yet; sparse rows, in which classes
+    overlap, were not measured.
+    """
+    able = isinstance(encoder, Encoder) and not isinstance(rows.X, CompressedRows)
+    return able and are_crowded(n_classes, n_components)
 
 
 def _members(encoder: Any, fitted: SphereEncoder | None, shape: tuple[int, ...]) -> int:

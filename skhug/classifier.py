@@ -109,7 +109,9 @@ callable, default="auto"
     uniformity : {"auto", "mhe", "mhs", "mgd"} or Uniformity, default="auto"
         Measure of hyperspherical uniformity, with its exponents: :class:`~skhug.losses.MHE`,
         :class:`~skhug.losses.MHS`, :class:`~skhug.losses.MGD`. Here and below ``"auto"`` is
-        what the encoder has for it, ``"mhe"`` for all but :class:`~skhug.encoders.Vectors`.
+        what the encoder has for it, ``"mhe"`` for all but :class:`~skhug.encoders.Vectors`. Where
+        classes of dense rows crowd, more than 4 d and than 2^(d / 2) of them in d components, it
+        is ``MHE(s_within=-1)`` for all other encoders of skhug.
     alpha : float or "auto", default="auto"
         Weight of the between-class term, 0 or more; ``"auto"`` is 1.0. It acts on learned proxies
         only; set beside fixed ones it is warned of.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -55,7 +56,7 @@ def load(folder: Path | None, task: Task, validation: float = 0.0) -> Split:
         Share of the training rows that takes the test rows' place, changed labels and all; 0 is
         the test.
     """
-    split = IMAGES[task.data](folder) if task.data in IMAGES else _tabular(task)
+    split = IMAGES[task.data](folder) if task.data in IMAGES else _tabular(folder, task)
     rng = np.random.RandomState(1000 * task.fold)
     X, y = split.X, split.y
     if task.rows:
@@ -95,6 +96,37 @@ def _cifar10(folder: Path | None) -> Split:
 
 
 IMAGES: dict[str, Callable[[Path | None], Split]] = {"mnist": _mnist, "cifar10": _cifar10}
+
+
+def _characters(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Fifty characters of Omniglot, 14 by 14 pixels as flat rows."""
+    with np.load(folder / "omniglot.npz") as file:
+        X, y = file["X"], file["y"]
+    some = (y >= FIRST_CHARACTER) & (y < FIRST_CHARACTER + 50)
+    return X[some].reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(-1, 196), y[some]
+
+
+def _letters(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Twenty-six letters in 16 measures, 3,000 rows."""
+    with gzip.open(folder / "tables" / "letter.csv.gz", "rt") as file:
+        values = np.loadtxt(file, delimiter=",", skiprows=1)
+    values = values[np.random.default_rng(0).permutation(len(values))[:3000]]
+    return values[:, :-1], values[:, -1]
+
+
+def _docstrings(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Sentence vectors of the docstrings of seventeen packages."""
+    with np.load(folder / "docstring_vectors.npz") as file:
+        return file["X"], file["y"]
+
+
+FIRST_CHARACTER = 120
+# Name to (X, y) of files of a folder; without a folder there are none.
+FILES: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
+    "50 characters": _characters,
+    "letter": _letters,
+    "docstrings": _docstrings,
+}
 
 
 def _bundled(loader: Callable, **params) -> tuple[np.ndarray, np.ndarray]:
@@ -137,9 +169,12 @@ OPENML: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 }
 
 
-def _tabular(task: Task) -> Split:
+def _tabular(folder: Path | None, task: Task) -> Split:
     """A third of the rows is the test set, drawn anew in every fold."""
-    X, labels = {**TABULAR, **OPENML}[task.data]()
+    if task.data in FILES:
+        X, labels = FILES[task.data](folder)
+    else:
+        X, labels = {**TABULAR, **OPENML}[task.data]()
     classes, y = np.unique(labels, return_inverse=True)
     X, X_test, y, y_test = train_test_split(
         X.astype(np.float32), y, test_size=1 / 3, stratify=y, random_state=task.fold

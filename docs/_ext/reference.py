@@ -24,6 +24,7 @@ def _methods(cls: type) -> list[str]:
         name
         for name, value in inspect.getmembers(cls, _is_documented)
         if not name.startswith("_")
+        and not name.endswith("_")  # what a fit finds stands among the attributes
         and not name.endswith("_request")  # scikit-learn's, for metadata routing
         and _home(cls, name).startswith("skhug")
     ]

@@ -109,7 +109,7 @@ class HUGLoss(nn.Module):
     alpha : float, default=1.0
         Weight of the between-class term. It acts only where the proxies are learned. The term of
         proxies that take no gradient is computed once for a tensor, beyond 4,096 classes
-        estimated (:meth:`Uniformity.between_fixed`), and with 0 not at all: it is NaN then.
+        estimated (``uniformity.between_fixed``), and with 0 not at all: it is NaN then.
     beta : float, default=1.0
         Weight of the within-class term.
     attached : bool, default=True

@@ -70,7 +70,7 @@ default="optimal"
     ``loss_`` and the columns of ``history_`` are these sums. ``proxies_`` are those of
     all components, and so are prediction, probabilities and validation. A step costs little more:
     the encoder runs once. A search of more than about 5e8 for ``n_classes^2 sum(prefixes)`` takes
-    too long: ``"optimal"`` is then the :func:`spherical_code` and its prefixes.
+    too long: ``"optimal"`` is then the :func:`~skhug.proxies.spherical_code` and its prefixes.
 
     References
     ----------

@@ -38,8 +38,9 @@ class Gallery(ClassifierMixin, GalleryRows):
         for vectors.
     index : {"exact", "int8", "binary", "faiss", "usearch"} or Index, default="exact"
         What searches. ``"exact"`` compares a query with every row. ``"int8"`` and ``"binary"``
-        are :class:`QuantizedIndex` with 8 bits and with 1, ``"faiss"`` is :class:`FaissIndex`,
-        ``"usearch"`` is :class:`UsearchIndex`. :meth:`index_recall` tells how much of the exact
+        are :class:`~skhug.retrieval.QuantizedIndex` with 8 bits and with 1, ``"faiss"`` is
+        :class:`~skhug.retrieval.FaissIndex`, ``"usearch"`` is
+        :class:`~skhug.retrieval.UsearchIndex`. :meth:`index_recall` tells how much of the exact
         search another one finds.
     n_neighbors : int, default=1
         Rows that vote for a label, at least 1; all where the gallery has fewer. One is the custom
