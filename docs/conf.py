@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 
-from reference import own_methods  # noqa: E402
+from reference import own_members  # noqa: E402
 from result_pages import figures, write_tables  # noqa: E402
 from spheres import write_spheres  # noqa: E402
 
@@ -63,7 +63,7 @@ myst_substitutions = figures()
 # --- the reference -----------------------------------------------------------------------
 
 autosummary_generate = True
-autosummary_context = {"own_methods": own_methods()}
+autosummary_context = {"own_members": own_members()}
 autodoc_typehints = "none"  # numpydoc's sections say them in words
 numpydoc_show_class_members = False
 numpydoc_use_plots = False

@@ -1,7 +1,10 @@
-"""Still pictures of the Theory page."""
+"""Still pictures of the Theory page and of the guide."""
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from sklearn.datasets import load_digits
 from skhug import HUGClassifier
 from skhug.plotting import SphereDisplay
 from skhug.proxies import optimal_proxies
+
+PAGE = Path(__file__).parents[1] / "guide" / "end_to_end.md"
 
 
 def draw_pictures(folder: Path) -> None:
@@ -75,7 +80,25 @@ def _exponents() -> Any:
     return figure
 
 
+def _wrong_neighbours() -> Any:
+    """What a page of the guide draws: its code, run as far as that."""
+    text = PAGE.read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the page writes its images to where it is run
+        try:
+            for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+                exec(code, namespace)
+                if "display" in namespace:
+                    break
+        finally:
+            os.chdir(here)
+    return namespace["display"].figure_
+
+
 PICTURES = {
+    "wrong_neighbours": _wrong_neighbours,
     "before_and_after": _before_and_after,
     "arrangements": _arrangements,
     "exponents": _exponents,

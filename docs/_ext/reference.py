@@ -8,23 +8,22 @@ import inspect
 import skhug
 
 
-def own_methods() -> dict[str, list[str]]:
-    """Return, by a public class's full name, its methods and properties that skhug documents."""
+def own_members() -> dict[str, list[tuple[str, str]]]:
+    """Return, by a public class's full name, directives and names of what skhug documents of it."""
     modules = [skhug, *map(importlib.import_module, (f"skhug.{m}" for m in skhug._MODULES))]
     return {
-        f"{module.__name__}.{name}": _methods(getattr(module, name))
+        f"{module.__name__}.{name}": _members(getattr(module, name))
         for module in modules
         for name in getattr(module, "__all__", ())
         if inspect.isclass(getattr(module, name))
     }
 
 
-def _methods(cls: type) -> list[str]:
+def _members(cls: type) -> list[tuple[str, str]]:
     return [
-        name
+        ("autoproperty" if isinstance(value, property) else "automethod", name)
         for name, value in inspect.getmembers(cls, _is_documented)
         if not name.startswith("_")
-        and not name.endswith("_")  # what a fit finds stands among the attributes
         and not name.endswith("_request")  # scikit-learn's, for metadata routing
         and _home(cls, name).startswith("skhug")
     ]

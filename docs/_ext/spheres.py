@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from arrangements import arrangements, optima_table
-from pictures import draw_pictures
+from pictures import PAGE, draw_pictures
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -69,7 +69,7 @@ def _key() -> str:
     own = [
         Path(__file__).with_name(f"{name}.py") for name in ("arrangements", "pictures", "spheres")
     ]
-    sources = [*sorted(Path(skhug.__file__).parent.rglob("*.py")), *own]
+    sources = [*sorted(Path(skhug.__file__).parent.rglob("*.py")), *own, PAGE]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

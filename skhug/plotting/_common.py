@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,47 @@ def drawn_rows(n_rows: int, most: int) -> np.ndarray:
     return np.sort(np.random.RandomState(0).permutation(n_rows)[:most])
 
 
-def shown(label: Any, width: int = 14) -> str:
-    """Return a label as text of limited width."""
-    text = str(label)
-    return text if len(text) <= width else text[: width - 1] + "…"
+def shown(labels: Any, width: int = 14) -> list[str]:
+    """Return labels as texts of limited width, in which different ones stay different.
+
+    A long one is cut at its end. Those that would then look alike are cut at the part that they
+    share, ``"armenian letter ayb"`` and ``"armenian letter ben"`` to ``"arm…ayb"`` and
+    ``"arm…ben"``. Where the width does not allow that, they are longer.
+    """
+    names = [str(label) for label in labels]
+    distinct = sorted(set(names))
+    while True:
+        texts = _cut(distinct, width, 0)
+        if len(set(texts.values())) == len(distinct):
+            return [texts[name] for name in names]
+        width += 4
+
+
+def _cut(names: list[str], width: int, start: int) -> dict[str, str]:
+    """Return the text of each name, of which the part from ``start`` on tells it from others."""
+    texts = {name: _window(name, width, start) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        alike.setdefault(text, []).append(name)
+    for group in alike.values():
+        shared = _n_shared(min(group), max(group))
+        if len(group) > 1 and shared > start:
+            texts.update(_cut(group, width, shared))
+    return texts
+
+
+def _n_shared(a: str, b: str) -> int:
+    """Return with how many characters both begin; of sorted names the first and last tell."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+
+
+def _window(name: str, width: int, start: int) -> str:
+    if len(name) <= width:
+        return name
+    if not start:
+        return name[: width - 1] + "…"
+    room = width - 4
+    word = start - len(re.search(r"[^\W_]*$", name[:start])[0])
+    start = word if start - word < room / 2 else start  # at the start of a word, if that is near
+    tail = name[start:]
+    return name[:3] + "…" + (tail if len(tail) <= room else tail[: room - 1] + "…")

@@ -269,7 +269,7 @@ def _name_rows(panel: Any, classes: Any, n: int) -> None:
     if n > _MOST_NAMED:
         panel.set(xlabel=f"{n} classes", ylabel=f"{n} classes", xticks=[], yticks=[])
         return
-    names = [shown(name) for name in (range(n) if classes is None else classes)]
+    names = shown(range(n) if classes is None else classes)
     long = max(map(len, names)) > 2
     panel.set_xticks(range(n), names, rotation=90 if long else 0, fontsize=8)
     panel.set_yticks(range(n), names, fontsize=8)

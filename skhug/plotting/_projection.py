@@ -47,7 +47,7 @@ def project(display: Any, n_axes: int) -> View:
         points=z[rows] @ axes,
         codes=np.array([order[label] for label in y[rows].tolist()]),
         proxies=proxies @ axes,
-        names=[shown(label) for label in order],
+        names=shown(order),
         axis_names=_axis_names(n_axes, kept),
         title=_title(z.shape[1], kept, whose, len(rows), len(z)),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,15 @@ from skhug.plotting._common import RIGHT, WRONG, labels_of, new_axes, optional, 
 
 # A tile is 1 wide; the query stands apart from its neighbours.
 _STEP, _APART, _ROW_STEP = 1.12, 1.35, 1.34
+_BLOCK = 1024  # queries searched at once
 
 
 class RetrievalDisplay:
     """Queries and their nearest neighbours as a grid of images, the wrong ones marked.
 
     A row is a query, then its neighbours, the nearest first, each under its class. A neighbour
-    of another class has a dashed frame and a cross, one of the query's class a solid frame.
+    of another class has a dashed frame and a cross, one of the query's class a solid frame. Long
+    names are cut where they differ.
 
     Parameters
     ----------
@@ -73,6 +77,7 @@ class RetrievalDisplay:
         gallery_labels: Any = None,
         n_queries: int = 6,
         k: int = 6,
+        pick: str = "random",
         image_shape: tuple[int, ...] | None = None,
         random_state: Any = 0,
         cmap: str = "gray",
@@ -93,7 +98,10 @@ class RetrievalDisplay:
         gallery_labels : array-like, optional
             Its classes.
         n_queries, k : int, default=6
-            Queries to draw, picked at random, and neighbours of each.
+            Queries to draw, and neighbours of each.
+        pick : {"random", "wrong"}, default="random"
+            Queries to draw at random: from all, or from those whose nearest row is of another
+            class, of which there may be fewer than ``n_queries``.
         image_shape : tuple of int, optional
             Of a row of features; by default rows of a square number are square.
         random_state : int, RandomState or None, default=0
@@ -117,6 +125,7 @@ class RetrievalDisplay:
             gallery_embeddings=None if gallery is None else estimator.transform(gallery),
             n_queries=n_queries,
             k=k,
+            pick=pick,
             image_shape=image_shape,
             random_state=random_state,
             cmap=cmap,
@@ -135,6 +144,7 @@ class RetrievalDisplay:
         gallery_embeddings: Any = None,
         n_queries: int = 6,
         k: int = 6,
+        pick: str = "random",
         image_shape: tuple[int, ...] | None = None,
         random_state: Any = 0,
         cmap: str = "gray",
@@ -153,14 +163,22 @@ class RetrievalDisplay:
         gallery, gallery_labels, gallery_embeddings : array-like, optional
             What is searched, its classes and embeddings: all three, or none to search the images
             themselves, each query without itself.
-        n_queries, k, image_shape, random_state, cmap, ax
+        n_queries, k, pick, image_shape, random_state, cmap, ax
             As for :meth:`from_estimator`.
 
         Returns
         -------
         display : RetrievalDisplay
             Drawn.
+
+        Raises
+        ------
+        ValueError
+            If a shape, ``n_queries``, ``k`` or ``pick`` does not fit, or no nearest row is wrong
+            where those are asked for.
         """
+        if pick not in PICKS:
+            raise ValueError(f"pick={pick!r}: pass one of {', '.join(map(repr, PICKS))}.")
         absent = [part is None for part in (gallery, gallery_labels, gallery_embeddings)]
         if any(absent) and not all(absent):
             raise ValueError("Pass gallery, gallery_labels and gallery_embeddings, or none.")
@@ -172,8 +190,14 @@ class RetrievalDisplay:
         else:
             w = unit_rows(gallery_embeddings, "gallery_embeddings")
             gallery_labels = labels_of(gallery_labels, len(w), "gallery_labels")
-        rows = _pick(len(z), n_queries, random_state)
-        found = _nearest(z, w, rows, k, themselves)
+        if not 1 <= n_queries <= len(z):
+            raise ValueError(f"n_queries={n_queries!r}: pass 1 to {len(z)}, the rows there are.")
+        search = partial(_nearest, z, w, themselves=themselves)
+        order = check_random_state(random_state).permutation(len(z))
+        rows = PICKS[pick](
+            order, n_queries, lambda rows: gallery_labels[search(rows, 1)[:, 0]] != y[rows]
+        )
+        found = search(rows, k)
         images, gallery = (_as_images(a, image_shape) for a in (images, gallery))
         display = cls(images[rows], y[rows], gallery[found], gallery_labels[found])
         return display.plot(cmap=cmap, ax=ax)
@@ -199,17 +223,14 @@ class RetrievalDisplay:
         size = (1.05 * (k + 1.6), 1.2 * n + 0.6)
         self.ax_ = ax = new_axes(ax, size)
         self.figure_ = ax.figure
+        names = shown(np.column_stack([labels, neighbour_labels]).ravel(), 10)
         limits = _value_range(self.queries, self.neighbours)
         self.images_ = np.empty((n, 1 + k), dtype=object)
         for i, j in np.ndindex(n, 1 + k):
-            image, label = (
-                (self.queries[i], labels[i])
-                if j == 0
-                else (self.neighbours[i][j - 1], neighbour_labels[i, j - 1])
-            )
+            image = self.queries[i] if j == 0 else self.neighbours[i][j - 1]
             x, y = _place(i, j)
             self.images_[i, j] = _draw_tile(ax, image, x, y, cmap, limits)
-            ax.text(x, y - 0.54, shown(label, 10), ha="center", va="bottom", fontsize=8)
+            ax.text(x, y - 0.54, names[i * (1 + k) + j], ha="center", va="bottom", fontsize=8)
         self._mark()
         right, bottom = _place(n - 1, k)
         ax.set(xlim=(-0.6, right + 0.6), ylim=(bottom + 0.6, -0.85), aspect="equal")
@@ -259,13 +280,29 @@ def _value_range(*images: Any) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _pick(n: int, n_queries: int, random_state: Any) -> np.ndarray:
-    if not 1 <= n_queries <= n:
-        raise ValueError(f"n_queries={n_queries!r}: pass 1 to {n}, the rows there are.")
-    return check_random_state(random_state).permutation(n)[:n_queries]
+def _any(order: np.ndarray, n_queries: int, is_wrong: Callable) -> np.ndarray:
+    return order[:n_queries]
 
 
-def _nearest(z: np.ndarray, w: np.ndarray, rows: np.ndarray, k: int, themselves: bool) -> Any:
+def _wrong(order: np.ndarray, n_queries: int, is_wrong: Callable) -> np.ndarray:
+    """Return the first rows whose nearest is wrong, searched in blocks until there are enough."""
+    rows = np.empty(0, dtype=int)
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        rows = np.append(rows, block[is_wrong(block)])
+        if len(rows) >= n_queries:
+            break
+    if not len(rows):
+        raise ValueError('The nearest row of every query is of its class: pass pick="random".')
+    return rows[:n_queries]
+
+
+PICKS = {"random": _any, "wrong": _wrong}
+
+
+def _nearest(
+    z: np.ndarray, w: np.ndarray, rows: np.ndarray, k: int, *, themselves: bool
+) -> np.ndarray:
     """Return the k rows of w nearest to each of the rows of z, nearest first."""
     most = len(w) - themselves
     if not 1 <= k <= most:

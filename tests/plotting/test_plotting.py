@@ -23,6 +23,7 @@ from skhug.plotting import (
     RetrievalDisplay,
     SphereDisplay,
 )
+from skhug.plotting._common import shown
 from skhug.proxies import cross_polytope, simplex
 
 ROWS = [
@@ -339,6 +340,39 @@ class TestRetrieval:
         short = {"a very long name": "a very lo…"}
         assert texts == [short.get(name, name) for row in expected for name in row]
 
+    def test_names_that_differ_are_not_cut_to_the_same(self):
+        names = ["armenian letter ayb", "armenian letter ben", "georgian letter an"]
+        y, z, _ = cloud(3, 4, n=30, names=names, noise=2.0)
+        display = RetrievalDisplay.from_predictions(y, z, images(30, 4, 4), n_queries=9, k=3)
+        assert {t.get_text() for t in display.ax_.texts} == {"arm…ayb", "arm…ben", "georgian …"}
+
+    @pytest.mark.parametrize("searched", ["themselves", "gallery"])
+    def test_only_queries_whose_nearest_is_wrong_are_picked_where_asked_for(self, searched):
+        y, z, _ = cloud(3, 4, n=60, noise=1.0)
+        w, labels, stored = z, y, {}
+        if searched == "gallery":
+            w, labels, y, z = z[:20], y[:20], y[20:], z[20:]
+            stored = {"gallery": images(20, 4, 4), "gallery_labels": labels}
+            stored["gallery_embeddings"] = w
+        cosines = z @ w.T - (2 * np.eye(60) if searched == "themselves" else 0)
+        wrong = np.flatnonzero(labels[cosines.argmax(1)] != y)
+        pictures, arguments = images(len(z), 4, 4), {"k": 3, "pick": "wrong", **stored}
+        display = RetrievalDisplay.from_predictions(y, z, pictures, n_queries=len(z), **arguments)
+        assert 2 < len(wrong) == len(display.queries) < len(z)
+        assert display.wrong_[:, 0].all()
+        places = [[np.array_equal(a, b) for b in pictures].index(True) for a in display.queries]
+        assert sorted(places) == wrong.tolist()
+        two = RetrievalDisplay.from_predictions(y, z, pictures, n_queries=2, **arguments)
+        np.testing.assert_array_equal(two.queries, display.queries[:2])
+
+    def test_wrong_ones_are_searched_for_until_there_are_enough(self, monkeypatch):
+        y, z, _ = cloud(3, 4, n=60, noise=1.0)
+        arguments = {"n_queries": 60, "k": 1, "pick": "wrong"}
+        whole = RetrievalDisplay.from_predictions(y, z, images(60, 4, 4), **arguments)
+        monkeypatch.setattr("skhug.plotting._retrieval._BLOCK", 7)
+        blocks = RetrievalDisplay.from_predictions(y, z, images(60, 4, 4), **arguments)
+        np.testing.assert_array_equal(blocks.queries, whole.queries)
+
     def test_a_gallery_is_searched_instead(self):
         y, z, _ = cloud(3, 4, n=12)
         pictures, stored = images(12, 4, 4), images(12, 4, 4)[::-1]
@@ -372,6 +406,11 @@ class TestRetrieval:
         [
             ({"k": 30}, "k=30: pass 1 to 29"),
             ({"n_queries": 31}, "n_queries=31: pass 1 to 30"),
+            ({"pick": "wrongs"}, "pick='wrongs': pass one of 'random', 'wrong'"),
+            (
+                {"pick": "wrong", "embeddings": np.eye(3)[np.arange(30) % 3]},
+                "is of its class: pass",
+            ),
             ({"images": np.zeros((30, 7))}, "7 features are no square"),
             ({"gallery": np.zeros((30, 4, 4))}, "Pass gallery, gallery_labels and"),
         ],
@@ -513,3 +552,22 @@ def test_an_absent_package_names_its_extra(monkeypatch, tmp_path, package, extra
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(ImportError, match=re.escape(f'pip install "skhug[{extra}]"')):
         draw()
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        (["a very long name", "bee"], ["a very lo…", "bee"]),
+        (["ab letter x", "ab letter y", "ab letter x"], ["ab …x", "ab …y", "ab …x"]),
+        (["abcdefghijk", "abcdefghijkl"], ["abc…", "abc…l"]),
+        (["n02123045_tabby", "n02123159_tiger"], ["n02123045…", "n02123159…"]),
+        (["red one 1, far too long", "red one 2", "red two 2, long"], None),
+        ([f"{a} and the same in all of them {b}" for a in "xy" for b in "xy"], None),
+        (["same 1 then 2 then 3", "same 1 then 2 then 4", "same 2 then 2 then 3"], None),
+    ],
+)
+def test_names_stay_different_when_cut(labels, texts):
+    cut = shown(labels, 10)
+    assert texts is None or cut == texts
+    assert len(set(cut)) == len(set(labels))
+    assert max(map(len, cut)) <= 14
