@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import tempfile
@@ -89,7 +91,8 @@ def _wrong_neighbours() -> Any:
         os.chdir(folder)  # the page writes its images to where it is run
         try:
             for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
-                exec(code, namespace)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    exec(code, namespace)
                 if "display" in namespace:
                     break
         finally:
