@@ -162,12 +162,15 @@ def within_classes(moments: ClassMoments) -> np.ndarray:
 
     It is about means of the same rows, which makes it too small: rows less classes are the degrees
     of freedom. Up to a quarter of the rows they are filled up by a guess of its scale: of vectors
-    of sentences and images a third of the variance lies between the classes.
+    of sentences and images a third of the variance lies between the classes. Where the rows of a
+    class are all alike there is the guess alone.
     """
     n_rows, n_classes = moments.count.sum(), np.count_nonzero(moments.count)
     free, d = n_rows - n_classes, len(moments.within)
     guessed = max(n_rows / 4 - free, 0.0)
     guess = (2 * np.trace(moments.total) or 1.0) / d
+    if not moments.within.any():
+        return guess * np.eye(d)
     within = moments.within * (n_rows / (free + guessed))
     within.flat[:: d + 1] += guess * guessed / (free + guessed)
     return within

@@ -639,3 +639,11 @@ def test_rows_too_small_for_their_squares_are_told():
     np.testing.assert_array_equal(HUGClassifier("vectors").fit(X * 1e-30, y).predict(X * 1e-30), y)
     same = np.full((20, 3), 0.1)  # rows that are equal are no such
     assert np.isfinite(HUGClassifier("vectors").fit(same, y[:20]).transform(same)).all()
+
+
+def test_classes_whose_rows_are_all_alike_are_told_apart():
+    X, y = np.repeat(np.eye(3, 40), 20, axis=0), np.repeat(np.arange(3), 20)
+    model = HUGClassifier("vectors").fit(X, y)
+    assert_array_equal(model.predict(X), y)
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert np.isfinite(HUGEmbedder("vectors").fit(X, y).transform(X)).all()
