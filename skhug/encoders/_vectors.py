@@ -63,7 +63,7 @@ class Vectors(Encoder):
     shrinkage : float, optional
         l in (0, 1]. By default chosen: for search as said above, for the discriminant that of 0.95,
         0.9, 0.7, 0.5, 0.3, 0.1 and 0.02 which has the least log-loss on rows left out, and 1 where
-        rows are too few to leave any out: fewer than 25, or one of each class.
+        there is none to leave out: one row of each class.
     power : float, optional
         p of search, in [0, 1]; 0.5 makes the covariance within classes a sphere, 0 leaves rows as
         they are, centre and all. By default chosen.
