@@ -19,7 +19,7 @@ from skhug._data.placement import place_rows
 from skhug._data.prepare import Cast, Standardize
 from skhug._data.rows import Rows, split_rows
 from skhug._defaults import default_batch_size, default_max_epochs, resolve
-from skhug._joined import Group
+from skhug._distributed.joined import Group
 from skhug._model.nearest import nearest
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._process import draw_seed

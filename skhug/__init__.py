@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skhug._version import __version__
 
 if TYPE_CHECKING:
-    from skhug._distributed import distributed
+    from skhug._distributed.starting import distributed
     from skhug.checkpoint import Checkpoint
     from skhug.classifier import HUGClassifier
     from skhug.embedder import HUGEmbedder
@@ -67,7 +67,7 @@ _HOMES = {
     "AdamW": "optimizers",
     "SGD": "optimizers",
     "Checkpoint": "checkpoint",
-    "distributed": "_distributed",
+    "distributed": "_distributed.starting",
     "load": "persistence",
 }
 _MODULES = (

@@ -27,8 +27,8 @@ from skhug._data.validation import (
 )
 from skhug._defaults import is_closed_form, resolve
 from skhug._device import resolve_device
-from skhug._group import Alone
-from skhug._joined import joined
+from skhug._distributed.group import Alone
+from skhug._distributed.joined import joined
 from skhug._model.embedding import fill, join
 from skhug._parameters import (
     CONSTRAINTS,

@@ -24,7 +24,7 @@ from skhug._device import (
     resolve_device,
     resolve_dtype,
 )
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._parameters import (
     USUAL,

@@ -11,8 +11,8 @@ from torch import Tensor
 from skhug._base import _BaseHUG
 from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
+from skhug._distributed.group import Alone
 from skhug._docs import public
-from skhug._group import Alone
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug.metrics import mean_average_precision_at_r

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skhug._device import to_numpy, to_tensor
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 
 __all__ = ["Expand", "ExpandedRows", "expansion_of", "refuse_gaps", "scale_factors"]
 

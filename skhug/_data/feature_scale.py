@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 
 __all__ = ["FeatureSummary", "centre_and_scale"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skhug._data.batches import Batches, batch_bounds
-from skhug._group import Alone, seed_of
+from skhug._distributed.group import Alone, seed_of
 from skhug.losses._coefficients import row_coefficients
 
 __all__ = ["ShardedBatches", "SharedBatches", "coefficients_of_shards", "parted"]

@@ -12,7 +12,7 @@ from skhug._data.expansion import Expand, ExpandedRows, scale_factors
 from skhug._data.feature_scale import centre_and_scale
 from skhug._data.image_layout import Layout, channel_statistics
 from skhug._device import to_tensor
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._sparse import SparseRows
 from skhug._sphere import unit
 

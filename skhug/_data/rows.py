@@ -8,7 +8,7 @@ import numpy as np
 
 from skhug._data.expansion import Expand
 from skhug._data.sources import Source, take
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._sparse import CompressedRows
 
 __all__ = ["Rows", "Task", "split_rows"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skhug._data.prepare import Cast, Prepare, squeezed
 from skhug._device import to_tensor
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._sparse import CompressedRows, SparseRows, lie_by_columns
 from skhug.encoders._members import Members
 

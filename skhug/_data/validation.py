@@ -19,7 +19,7 @@ from skhug._data.expansion import refuse_gaps
 from skhug._data.sources import Source, open_rows
 from skhug._data.sparse_rows import SPARSE, check_fill, held
 from skhug._data.tables import Table, table_of
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._guesses import advice_on_value
 from skhug._labels import check_one_kind
 from skhug._sklearn import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skhug._data.rows import Task
-from skhug._group import Alone
+from skhug._distributed.group import Alone
 from skhug._training.continuing import Earlier
 
 __all__ = ["agree_on_fit", "agree_on_shards"]

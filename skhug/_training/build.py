@@ -22,7 +22,7 @@ from skhug._data.sparse_prepare import prepare_sparse
 from skhug._data.sparse_rows import dense_blocks
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, raw_blocks
 from skhug._model.sphere_encoder import SphereEncoder

@@ -17,7 +17,7 @@ from skhug._data.folds import NO_FOLD, assign_folds
 from skhug._data.rows import Rows, Task, split_rows
 from skhug._defaults import Settings
 from skhug._device import tf32, to_numpy, to_tensor
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._model.calibration import calibration_rows
 from skhug._model.embedding import device_of, embed
 from skhug._model.sphere_encoder import SphereEncoder

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skhug._data.batches import Batches
 from skhug._device import to_numpy
-from skhug._group import ALONE, Alone
+from skhug._distributed.group import ALONE, Alone
 from skhug._training.state import TrainingState
 
 __all__ = ["Step", "as_it_is", "train"]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skhug._data.batches import Batches
-from skhug._group import Alone
+from skhug._distributed.group import Alone
 from skhug._torch import BatchNorm
 
 __all__ = ["refuse_empty_parts", "synchronise"]

@@ -13,7 +13,7 @@ from torch import nn
 import skhug
 from skhug import MHE, MLP, ConvNet, HUGClassifier, HUGEmbedder, Learned, Nested
 from skhug._defaults import class_weights
-from skhug._joined import joined
+from skhug._distributed.joined import joined
 
 
 def rank():

@@ -53,7 +53,7 @@ def distributed(sharded: bool = False) -> Iterator[None]:
     import torch
     import torch.distributed as dist
 
-    from skhug._joined import SHARDED
+    from skhug._distributed.joined import SHARDED
 
     makes = dist.is_available() and not dist.is_initialized() and "LOCAL_RANK" in os.environ
     if makes:

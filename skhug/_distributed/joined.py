@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from skhug._device import to_numpy, to_tensor
-from skhug._group import ALONE, Alone, Value, ValuesOfRows, seed_of
+from skhug._distributed.group import ALONE, Alone, Value, ValuesOfRows, seed_of
 from skhug._torch import default_store
 
 __all__ = ["SHARDED", "Group", "joined"]

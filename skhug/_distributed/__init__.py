@@ -1,0 +1,1 @@
+"""Processes that make one fit together: who they are, how they join, what starts them."""
