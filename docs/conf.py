@@ -36,6 +36,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "mathml",
     "references",
+    "both_modes",
 ]
 # Links into other projects' documentation need the network, and so are off unless asked for.
 if os.environ.get("SKHUG_DOCS_INTERSPHINX"):

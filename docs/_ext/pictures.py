@@ -1,12 +1,9 @@
-"""Still pictures of the Theory page and of the guide."""
+"""Still pictures of the site, each drawn for light pages and for dark ones."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import re
-import tempfile
+import json
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +12,102 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from page_code import figure_of
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from skhug import HUGClassifier
 from skhug.plotting import SphereDisplay
 from skhug.proxies import optimal_proxies
 
-PAGE = Path(__file__).parents[1] / "guide" / "end_to_end.md"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+_NO_PANES = {f"axes3d.{axis}axis.panecolor": (0, 0, 0, 0) for axis in "xyz"}
+_INK = "#ced6dd"
+_INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+# The paper is the theme's: what is drawn around marks and names has its colour.
+MODES = {
+    "light": _NO_PANES,
+    "dark": {**_NO_PANES, **dict.fromkeys(_INKED, _INK), "axes.facecolor": "#14181e"},
+}
 
 
 def draw_pictures(folder: Path) -> None:
-    """Draw all of them into a folder."""
+    """Draw all of them into a folder, as ``NAME-light.png`` and ``NAME-dark.png``."""
     for name, draw in PICTURES.items():
-        figure = draw()
-        figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-        plt.close(figure)
+        for mode, style in MODES.items():
+            with plt.rc_context(style):
+                figure = draw()
+                figure.savefig(
+                    folder / f"{name}-{mode}.png", dpi=110, bbox_inches="tight", transparent=True
+                )
+                plt.close(figure)
 
 
-def _before_and_after() -> Any:
-    """Digits on the sphere after one step of training and after all of it."""
+@cache
+def _digits() -> tuple[Any, ...]:
     X, y = load_digits(return_X_y=True)
-    figure = plt.figure(figsize=(11, 4.8), layout="constrained")
-    for place, epochs, title in ((121, 1, "After one epoch"), (122, 40, "After 40 epochs")):
-        model = HUGClassifier(n_components=3, max_epochs=epochs, random_state=0).fit(X, y)
-        ax = figure.add_subplot(place, projection="3d")
-        SphereDisplay.from_estimator(model, X, y, ax=ax, max_points=900)
-        ax.set_title(title)
-        if place == 121:
-            ax.get_legend().remove()
+    return train_test_split(X, y, stratify=y, random_state=0)
+
+
+@cache
+def _on_the_sphere(epochs: int) -> HUGClassifier:
+    X, _, y, _ = _digits()
+    return HUGClassifier(n_components=3, max_epochs=epochs, random_state=0).fit(X, y)
+
+
+def _sphere(epochs: int) -> Any:
+    """Digits that were not trained on: one large sphere, classes named at their proxies."""
+    _, X, _, y = _digits()
+    figure = plt.figure(figsize=(4.6, 4.6))
+    ax = figure.add_axes((0, 0, 1, 1), projection="3d")
+    display = SphereDisplay.from_estimator(_on_the_sphere(epochs), X, y, ax=ax)
+    for points in display.points_:
+        points.set_sizes([26])
+    display.proxies_.set_sizes([260])
+    for text in ax.texts:
+        text.set_fontsize(15)
+    ax.get_legend().remove()
+    ax.set_title("")
+    ax.set_axis_off()
+    ax.set_box_aspect((1, 1, 1), zoom=1.45)
+    return figure
+
+
+def _tables() -> Any:
+    """Log-loss of everybody's defaults on the real tables, from the evidence."""
+    results = json.loads((RESULTS / "evidence_real_tables.json").read_text())["results"]
+    kinds = {"13 sets that chose our settings": "to choose on", "6 others": "for one last look"}
+    loss = {
+        kind: {
+            name: np.mean([np.mean(values["log-loss"]) for values in sets.values()])
+            for name, sets in results[key].items()
+        }
+        for kind, key in kinds.items()
+    }
+    first, second = loss.values()
+    names = sorted(first, key=first.get, reverse=True)
+    figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
+    for (kind, values), marker, colour in zip(
+        loss.items(), "oD", ("#0072B2", "#D55E00"), strict=True
+    ):
+        ax.plot([values[n] for n in names], range(len(names)), marker, color=colour, label=kind)
+    ax.hlines(
+        range(len(names)),
+        *zip(*((second[n], first[n]) for n in names), strict=True),
+        color="0.6",
+        linewidth=0.7,
+        zorder=0,
+    )
+    ax.set_yticks(
+        range(len(names)),
+        [
+            n.removesuffix(", scaled").replace("_TD_Classifier", "").replace("_D_Classifier", "")
+            for n in names
+        ],
+    )
+    ax.get_yticklabels()[names.index("HUGClassifier")].set_weight("bold")
+    ax.set(xlabel="Mean log-loss on real tables (less is better)")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small", frameon=False)
     return figure
 
 
@@ -82,27 +147,17 @@ def _exponents() -> Any:
     return figure
 
 
-def _wrong_neighbours() -> Any:
-    """What a page of the guide draws: its code, run as far as that."""
-    text = PAGE.read_text(encoding="utf-8")
-    namespace: dict[str, Any] = {}
-    here = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # the page writes its images to where it is run
-        try:
-            for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(code, namespace)
-                if "display" in namespace:
-                    break
-        finally:
-            os.chdir(here)
-    return namespace["display"].figure_
-
-
 PICTURES = {
-    "wrong_neighbours": _wrong_neighbours,
-    "before_and_after": _before_and_after,
+    "before": partial(_sphere, 1),
+    "after": partial(_sphere, 40),
+    "tables": _tables,
     "arrangements": _arrangements,
     "exponents": _exponents,
+    "ten_minutes": partial(figure_of, "ten_minutes"),
+    "wrong_neighbours": partial(figure_of, "guide/end_to_end"),
+    "collapse": partial(figure_of, "guide/geometry"),
+    "verification": partial(figure_of, "guide/verification"),
+    "retrieval": partial(figure_of, "guide/retrieval"),
 }
+# Pages whose code draws: they are drawn anew when it changes.
+PAGES = [draw.args[0] for draw in PICTURES.values() if getattr(draw, "func", None) is figure_of]

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from arrangements import arrangements, optima_table
-from pictures import PAGE, draw_pictures
+from page_code import page_path
+from pictures import PAGES, RESULTS, draw_pictures
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -67,9 +68,11 @@ def write_spheres(folder: Path) -> None:
 
 def _key() -> str:
     own = [
-        Path(__file__).with_name(f"{name}.py") for name in ("arrangements", "pictures", "spheres")
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("arrangements", "page_code", "pictures", "spheres")
     ]
-    sources = [*sorted(Path(skhug.__file__).parent.rglob("*.py")), *own, PAGE]
+    pages = [*map(page_path, PAGES), *sorted(RESULTS.glob("*.json"))]
+    sources = [*sorted(Path(skhug.__file__).parent.rglob("*.py")), *own, *pages]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from skhug._sklearn import fitted_step
+from skhug.metrics._measures import GEOMETRY
 from skhug.plotting._common import COLOURS, MARKERS, WRONG, fitted_attribute, new_panels
 
 _LOSSES = ("loss", "between", "within")
 _SCORE = "validation_score"
 _DASHES = ("-", "--", ":")
+# Titles of what is not just its name with spaces.
+_TITLES = {
+    "cdnv": "Class-distance normalized variance",
+    "ncc_agreement": "Nearest-class-centre agreement",
+}
 # Values that span more than this factor go on a logarithmic axis.
 _DECADE = 10.0
 
@@ -23,13 +30,17 @@ class HistoryDisplay:
 
     The terms of the loss share a panel; every further number that rows of the history hold gets
     a panel of its own. An axis is logarithmic where its values are positive and span more than a
-    factor of 10. The best validation score is marked.
+    factor of 10. The best validation score is marked, and so is the best value that a measure could
+    reach, where it is known.
 
     Parameters
     ----------
     history : list of dict
         One row per epoch, as in ``history_``; ``epoch`` is counted from 1 where it is missing.
         Values that are no numbers are passed over, and so are epochs without a value.
+    optima : dict of str to float, optional
+        Best value possible of a key of the history, drawn as a dashed line; NaN where it is not
+        known. ``from_estimator`` knows those of tracked measures.
 
     Attributes
     ----------
@@ -56,8 +67,11 @@ class HistoryDisplay:
     ['loss', 'nc1']
     """
 
-    def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, history: Sequence[Mapping[str, Any]], *, optima: Mapping[str, float] | None = None
+    ) -> None:
         self.history = history
+        self.optima = optima
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> HistoryDisplay:
@@ -76,11 +90,17 @@ class HistoryDisplay:
             Drawn.
         """
         history = fitted_attribute(estimator, "history_", "pass rows to from_history")
-        return cls.from_history(history, ax=ax)
+        proxies = getattr(fitted_step(estimator), "proxies_", None)
+        optima = {} if proxies is None else _optima(history, *np.shape(proxies))
+        return cls.from_history(history, optima=optima, ax=ax)
 
     @classmethod
     def from_history(
-        cls, history: Sequence[Mapping[str, Any]], *, ax: Any = None
+        cls,
+        history: Sequence[Mapping[str, Any]],
+        *,
+        optima: Mapping[str, float] | None = None,
+        ax: Any = None,
     ) -> HistoryDisplay:
         """Draw rows of a history.
 
@@ -88,6 +108,8 @@ class HistoryDisplay:
         ----------
         history : list of dict
             One row per epoch.
+        optima : dict of str to float, optional
+            As for the class.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
 
@@ -96,7 +118,7 @@ class HistoryDisplay:
         display : HistoryDisplay
             Drawn.
         """
-        return cls(history).plot(ax=ax)
+        return cls(history, optima=optima).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> HistoryDisplay:
         """Draw.
@@ -123,6 +145,7 @@ class HistoryDisplay:
             for i, key in enumerate(keys):
                 self.lines_[key] = _draw_curve(panel, key, curves[key], i)
             _finish(panel, keys, [value for key in keys for value in curves[key][1]])
+            _draw_optimum(panel, (self.optima or {}).get(keys[0], math.nan))
         if _SCORE in curves:
             _mark_best(self.lines_[_SCORE], *curves[_SCORE])
         return self
@@ -159,10 +182,29 @@ def _finish(panel: Any, keys: list[str], values: list[float]) -> None:
     if least > 0 and most > _DECADE * least:
         panel.set_yscale("log")
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.set(xlabel="Epoch", title="Loss terms" if len(keys) > 1 else keys[0])
+    panel.set(xlabel="Epoch", title="Loss terms" if len(keys) > 1 else _title(keys[0]))
     panel.grid(alpha=0.3)
     if len(keys) > 1:
         panel.legend()
+
+
+def _title(key: str) -> str:
+    spaced = key.replace("_", " ")
+    # An abbreviation stays as it is.
+    return _TITLES.get(key, spaced if len(key) < 4 else spaced[0].upper() + spaced[1:])
+
+
+def _optima(history: Sequence[Mapping[str, Any]], n_classes: int, n_components: int) -> dict:
+    """Return the best values of the measures that a history tracks."""
+    tracked = GEOMETRY.keys() & {key for row in history for key in row}
+    return {key: GEOMETRY[key].optimum(n_classes, n_components) for key in tracked}
+
+
+def _draw_optimum(panel: Any, value: float) -> None:
+    if math.isnan(value) or (value <= 0 and panel.get_yscale() == "log"):
+        return
+    panel.axhline(value, color="0.5", linestyle="--", linewidth=1, label=f"optimum {value:.3g}")
+    panel.legend(handles=panel.lines[-1:])
 
 
 def _mark_best(line: Any, epochs: list[int], values: list[float]) -> None:

@@ -19,9 +19,10 @@ _PLOTLY_SYMBOLS = ("circle", "square", "diamond", "cross", "x", "circle-open", "
 class SphereDisplay:
     """Embeddings and proxies: the circle for 2 components, the sphere for 3, else a projection.
 
-    Classes differ in colour and in marker; proxies are black stars with the names of their
-    classes. With more than 3 components the principal axes of the proxies are drawn (of the
-    embeddings without proxies), and title and axes say how much of their variance that keeps.
+    Classes differ in colour and in marker; proxies are stars in the text's colour, above all
+    points, with the names of their classes. With more than 3 components the principal axes of
+    the proxies are drawn (of the embeddings without proxies), and title and axes say how much of
+    their variance that keeps.
 
     Parameters
     ----------
@@ -224,23 +225,26 @@ def _draw_globe(ax: Any) -> None:
     ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[-1, 0, 1])
     ax.set_aspect("equal")
     ax.grid(False)  # the globe is grid enough
+    ax.computed_zorder = False  # by depth, points would hide the proxies and their names
 
 
 def _draw_proxies(ax: Any, view: View) -> Any:
     effects = optional("matplotlib.patheffects")
+    style = optional("matplotlib").rcParams  # legible on dark pictures, too
+    ink, paper = style["text.color"], style["axes.facecolor"]
     proxies = ax.scatter(
         *view.proxies.T,
         marker="*",
         s=150,
-        color="black",
-        edgecolor="white",
+        color=ink,
+        edgecolor=paper,
         label="proxies",
         zorder=5,
     )
     if len(view.proxies) <= _MOST_AT_PROXIES:
         for name, proxy in zip(view.names, view.proxies, strict=False):
             text = ax.text(*_beside(proxy), name, ha="center", va="center", weight="bold", zorder=6)
-            text.set_path_effects([effects.withStroke(linewidth=2.5, foreground="white")])
+            text.set_path_effects([effects.withStroke(linewidth=2.5, foreground=paper)])
     return proxies
 
 

@@ -77,7 +77,7 @@ class TestHistory:
     def test_loss_terms_share_a_panel_and_measures_have_their_own(self):
         display = HistoryDisplay.from_history(ROWS)
         titles = [panel.get_title() for panel in display.axes_]
-        assert titles == ["Loss terms", "validation_score", "nc1"]
+        assert titles == ["Loss terms", "Validation score", "nc1"]
         legend = display.axes_[0].get_legend().get_texts()
         assert [text.get_text() for text in legend] == ["loss", "between", "within"]
         styles = {(line.get_linestyle(), line.get_marker()) for line in display.axes_[0].lines}
@@ -87,6 +87,18 @@ class TestHistory:
         panel = HistoryDisplay.from_history(ROWS).axes_[1]
         np.testing.assert_array_equal(panel.lines[-1].get_xydata(), [[2, 0.9]])
         assert panel.get_legend().get_texts()[0].get_text() == "best 0.900, epoch 2"
+
+    def test_a_tracked_measure_stands_beside_its_optimum(self, iris):
+        model = HUGClassifier(max_epochs=3, track=("nc",), random_state=0).fit(*iris)
+        display = HistoryDisplay.from_estimator(model)
+        panel = display.lines_["ncc_agreement"].axes
+        assert panel.get_title() == "Nearest-class-centre agreement"
+        assert panel.lines[-1].get_ydata() == [1.0, 1.0]
+        assert panel.get_legend().get_texts()[0].get_text() == "optimum 1"
+
+    def test_an_optimum_of_zero_is_not_drawn_on_a_logarithmic_axis(self):
+        display = HistoryDisplay.from_history(ROWS, optima={"nc1": 0.0})
+        assert list(display.axes_[2].lines) == [display.lines_["nc1"]]
 
     def test_axes_are_logarithmic_only_for_positive_values_of_wide_span(self):
         scales = [panel.get_yscale() for panel in HistoryDisplay.from_history(ROWS).axes_]
@@ -125,6 +137,14 @@ class TestHistory:
 
 
 class TestSphere:
+    def test_proxies_and_their_names_lie_above_all_points(self):
+        y, z, proxies = cloud(3, 3)
+        display = SphereDisplay.from_predictions(y, z, proxies=proxies)
+        display.figure_.canvas.draw()
+        lowest = min(artist.get_zorder() for artist in (display.proxies_, *display.ax_.texts))
+        assert lowest > max(points.get_zorder() for points in display.points_)
+        assert not display.ax_.computed_zorder
+
     def test_points_of_the_circle_are_the_embeddings_class_by_class(self):
         y, z, proxies = cloud(3, 2, names=["a", "b", "c"])
         display = SphereDisplay.from_predictions(y, 5 * z, proxies=proxies)
