@@ -102,9 +102,9 @@ html_css_files = ["skhug.css"]
 html_js_files = [("sphere.js", {"defer": "defer"})]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {
-    page: [] for page in ("index", "install", "ten_minutes", "theory", "evidence", "speed")
-} | {page: [] for page in ("reliability", "coming_from", "glossary", "contributing", "changelog")}
+html_sidebars = {page: [] for page in ("index", "install", "ten_minutes", "theory", "speed")} | {
+    page: [] for page in ("reliability", "coming_from", "glossary", "contributing", "changelog")
+}
 html_theme_options = {
     "logo": {"text": "skhug"},
     "navbar_align": "left",

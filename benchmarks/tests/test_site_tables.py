@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 import result_pages as results  # noqa: E402
 import result_tables as tables  # noqa: E402
+from best_cells import emphasised  # noqa: E402
 
 
 @pytest.fixture
@@ -52,9 +53,8 @@ def test_every_command_shown_names_a_script_that_is_there():
 
 def test_what_is_not_measured_says_so(folder):
     pages = written(folder)
-    assert set(pages) == {*tables.TABLES, "questions", "others"}
+    assert set(pages) == {*tables.TABLES, "others"}
     assert all("Not measured yet" in pages[name] for name in tables.TABLES)
-    assert "None is answered yet" in pages["questions"]
     figures = results.figures()
     assert str(figures["mnist"]["clean"]["accuracy"]) == "not measured"
 
@@ -99,11 +99,26 @@ def test_questions_take_markdown_before_json_and_full_runs_before_quick_ones(fol
     put(folder, "evidence_noise_quick", {"b": {"accuracy": cell(0.5, 0.1)}})
     put(folder, "evidence_tail", {"c": {"accuracy": cell(0.25, 0.1)}})
     (folder / "evidence_noise.md").write_text("# Wrong labels\n\n| x |\n| --- |\n| 1 |\n")
-    page = written(folder)["questions"]
-    headings = [line for line in page.splitlines() if line.startswith("#")]
-    assert headings == ["### Noise", "#### Wrong labels", "### Tail"]
-    assert "| c | 0.2500 ± 0.1000 |" in page
-    assert "quick" not in page
+    pages = written(folder)
+    headings = [line for line in pages["question_noise"].splitlines() if line.startswith("#")]
+    assert headings == ["### Wrong labels"]
+    assert "| c | 0.2500 ± 0.1000 |" in pages["question_tail"]
+    assert "quick run" not in "".join(pages.values())
+
+
+def test_every_question_that_is_answered_has_a_place_on_a_page():
+    pages = "".join(p.read_text() for p in (ROOT / "docs" / "evidence").glob("*.md"))
+    missing = [q for q in results._questions() if f"question_{q}.md" not in pages]
+    assert not missing
+
+
+def test_the_best_of_a_column_is_bold_where_its_name_says_which_way_is_better():
+    table = "| contender | accuracy | log-loss | s |\n| --- | --- | --- | --- |\n"
+    rows = "| a | 0.9 ± 0.1 | 0.5 | 1 |\n| b | 0.8 | 0.4 | 2 |\n"
+    bold = "| a | **0.9 ± 0.1** | 0.5 | 1 |\n| b | 0.8 | **0.4** | 2 |\n"
+    assert emphasised(table + rows) == table + bold
+    by_data = (table + rows).replace("contender", "data")
+    assert emphasised(by_data) == by_data
 
 
 def test_results_of_unknown_form_are_shown_too(folder):

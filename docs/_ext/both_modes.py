@@ -32,10 +32,8 @@ class Picture(SphinxDirective):
                 image["width"] = self.options["width"]
             figure += image
         if self.content:
-            caption = nodes.caption()
-            inline, messages = self.parse_inline(" ".join(self.content))
-            caption += [*inline, *messages]
-            figure += caption
+            (paragraph,) = self.parse_content_to_nodes()
+            figure += nodes.caption("", "", *paragraph.children)
         return [figure]
 
 

@@ -62,7 +62,7 @@ def _sphere(epochs: int) -> Any:
     ax = figure.add_axes((0, 0, 1, 1), projection="3d")
     display = SphereDisplay.from_estimator(_on_the_sphere(epochs), X, y, ax=ax)
     for points in display.points_:
-        points.set_sizes([26])
+        points.set(sizes=[40], alpha=1)
     display.proxies_.set_sizes([260])
     for text in ax.texts:
         text.set_fontsize(15)
@@ -111,11 +111,10 @@ def _tables() -> Any:
     return figure
 
 
-def _arrangements() -> Any:
-    figure = plt.figure(figsize=(11, 3.9), layout="constrained")
-    titles = {4: "4: simplex", 6: "6: cross-polytope", 12: "12: icosahedron", 20: "20: found"}
+def _arrangements(titles: dict[int, str]) -> Any:
+    figure = plt.figure(figsize=(2.75 * len(titles), 3.1), layout="constrained")
     for place, (n, title) in enumerate(titles.items(), 1):
-        ax = figure.add_subplot(1, 4, place, projection="3d")
+        ax = figure.add_subplot(1, len(titles), place, projection="3d")
         points = optimal_proxies(n, 3, random_state=0).numpy()
         distance = np.linalg.norm(points[:, None] - points[None], axis=2)
         nearest = distance[distance > 1e-9].min()
@@ -151,7 +150,11 @@ PICTURES = {
     "before": partial(_sphere, 1),
     "after": partial(_sphere, 40),
     "tables": _tables,
-    "arrangements": _arrangements,
+    "arrangements": partial(
+        _arrangements,
+        {4: "4: simplex", 6: "6: cross-polytope", 12: "12: icosahedron", 20: "20: found"},
+    ),
+    "two_arrangements": partial(_arrangements, {6: "Six classes", 12: "Twelve classes"}),
     "exponents": _exponents,
     "ten_minutes": partial(figure_of, "ten_minutes"),
     "wrong_neighbours": partial(figure_of, "guide/end_to_end"),

@@ -1,5 +1,7 @@
 """Pages' fragments from the benchmarks: method, table, standing and command, none typed by hand.
 
+A benchmark's is ``NAME.md``, that of a question of the evidence ``question_NAME.md``.
+
 Figures come from ``benchmarks/results/*.json``, method and command from the docstring of the
 benchmark that wrote them. What has not been measured says so, and no page fails to build.
 """
@@ -12,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from best_cells import emphasised
 from result_tables import TABLES, Table, cell, generic, is_cell
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -21,11 +24,12 @@ _WRITTEN_BY = {"images_quick": "images"}
 
 
 def write_tables(folder: Path) -> None:
-    """Write a fragment for each known benchmark, one for the questions and one for all others."""
+    """Write a fragment for each known benchmark and each question, and one for all others."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         _write(folder / f"{name}.md", _fragment(name))
-    _write(folder / "questions.md", _questions())
+    for question, text in _questions().items():
+        _write(folder / f"question_{question}.md", text)
     _write(folder / "others.md", _others())
 
 
@@ -97,28 +101,37 @@ def _markdown(table: Table) -> str:
 # --- questions: evidence_<question>.md and .json; a quick run counts until there is a full one
 
 
-def _questions() -> str:
-    found = {path.stem for path in RESULTS.glob("evidence_*") if path.suffix in READERS}
+def _questions() -> dict[str, str]:
+    found = {p.stem for p in RESULTS.glob("*") if p.suffix in READERS and _is_question(p.stem)}
     names = [n for n in sorted(found) if n.removesuffix("_quick") not in found - {n}]
-    return "\n\n".join(map(_question, names) if names else ["None is answered yet."]) + "\n"
+    return {n.removeprefix("evidence_").removesuffix("_quick"): _question(n) for n in names}
+
+
+def _is_question(name: str) -> bool:
+    """Whether results answer a question of the evidence, by ``--only`` or a script of its own."""
+    own = name not in TABLES and (BENCHMARKS / "evidence" / f"{name}.py").exists()
+    return own or name.startswith("evidence_")
 
 
 def _question(name: str) -> str:
     question = name.removeprefix("evidence_").removesuffix("_quick")
-    title = question.replace("_", " ").capitalize() + ", quick run" * name.endswith("_quick")
     path = next(p for p in (RESULTS / f"{name}{suffix}" for suffix in READERS) if p.exists())
-    parts = [f"### {title}", READERS[path.suffix](path)]
+    parts = [READERS[path.suffix](path)]
+    if name.endswith("_quick"):
+        parts.insert(0, "A quick run, with fewer rows and seeds.")
     script = BENCHMARKS / "evidence" / f"{question}.py"
     if script.exists():
-        command = f"python benchmarks/evidence --data DIR --only {question}"
-        parts.insert(1, _described(question)[0])
+        method, command = _described(question)
+        if name.startswith("evidence_"):
+            command = f"python benchmarks/evidence --data DIR --only {question}"
+        parts.insert(0, method)
         parts.append(f"```bash\n{command}{' --quick' * name.endswith('_quick')}\n```")
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
 def _read_markdown(path: Path) -> str:
-    """Return a page with its headings below those of a question."""
-    return re.sub(r"^#+ ", "#### ", path.read_text(), flags=re.M).strip()
+    """Return a page with its headings below that of a question."""
+    return re.sub(r"^#+ ", "### ", path.read_text(), flags=re.M).strip()
 
 
 def _read_json(path: Path) -> str:
@@ -133,7 +146,7 @@ READERS = {".md": _read_markdown, ".json": _read_json}
 
 
 def _others() -> str:
-    names = [p.stem for p in sorted(RESULTS.glob("*.json")) if not p.stem.startswith("evidence_")]
+    names = [p.stem for p in sorted(RESULTS.glob("*.json")) if not _is_question(p.stem)]
     return "\n\n".join(_other(name) for name in names if name not in TABLES) + "\n"
 
 
@@ -146,5 +159,6 @@ def _other(name: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    text = emphasised(text)
     if not path.exists() or path.read_text() != text:  # an unchanged page is not read anew
         path.write_text(text)
