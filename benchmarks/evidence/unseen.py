@@ -3,8 +3,8 @@
 Omniglot as in ``retrieval.py``: network, batches and epochs are the same, and what won there is the
 start here. The changes were chosen on training alphabets held out, one seed each (*Tried for
 classes never seen* in docs/evidence/retrieval.md): the exponent with the softness on two
-alphabets, and when these had done worse on the test alphabets than the start, the momentum on these and two further
-ones, held out in turn. So the test alphabets were looked at twice:
+alphabets, and when these had done worse on the test alphabets than the start, the momentum on these
+and two further ones, held out in turn. So the test alphabets were looked at twice:
 
     pip install pytorch-metric-learning
     python benchmarks/evidence --data DIR --only unseen

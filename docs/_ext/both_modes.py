@@ -26,7 +26,7 @@ class Picture(SphinxDirective):
             image = nodes.image(
                 uri=f"/generated/{self.arguments[0]}-{mode}.png",
                 alt=self.options["alt"],
-                classes=[f"only-{mode}"],
+                classes=[f"on-{mode}", "dark-light"],  # the second: as it is, says the theme
             )
             if "width" in self.options:
                 image["width"] = self.options["width"]
