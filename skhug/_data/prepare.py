@@ -192,7 +192,7 @@ class Standardize(Prepare):
 def squeezed(z: Tensor) -> Tensor:
     """Return standardised values squeezed smoothly to within the limit; changes z in place."""
     z = z.clamp_(-_FAR, _FAR)
-    return z * torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_()
+    return z.mul_(torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_())
 
 
 class Whiten(Prepare):
