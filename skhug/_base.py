@@ -464,8 +464,7 @@ class _BaseHUG(
             gives no finite numbers for a row; what it maps to zero stays zero, and so does a row
             whose members cancel out.
         """
-        check_is_fitted(self)
-        X = check_rows(self, X)
+        X = self._checked_rows(X)
         blocks = sound_blocks(self.module_, X)
         if out is None:
             return join(blocks, len(X))
@@ -476,6 +475,12 @@ class _BaseHUG(
                 f"{shape} and dtype {dtype}: pass an array of these."
             )
         return fill(out, blocks)
+
+    def _checked_rows(self, X: Any) -> Any:
+        """Return rows for the fitted model, checked."""
+        if not hasattr(self, "module_"):  # scikit-learn's own look takes longer than a layer
+            check_is_fitted(self)
+        return check_rows(self, X)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, then embed the same rows.

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch  # noqa: F401 - before scikit-learn: its import walks all modules that are loaded
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skhug._base import _BaseHUG
 from skhug._data.columns import as_array
 from skhug._data.rows import Rows
 from skhug._data.sources import labels_of
-from skhug._data.validation import check_rows
 from skhug._device import to_numpy, to_tensor
 from skhug._docs import public
 from skhug._model.calibration import (
@@ -428,8 +426,7 @@ n_components), default="auto"
         return join((pick(nearest(z, proxies)) for z in points), len(X))
 
     def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:
-        check_is_fitted(self)
-        X = check_rows(self, X)
+        X = self._checked_rows(X)
         return X, to_tensor(self.proxies_, device_of(self.module_))
 
     def _served(self) -> ServedClassifier:

@@ -185,14 +185,35 @@ class Standardize(Prepare):
         if X.dtype == torch.float32 and self.narrows:  # its differences are exact enough in float32
             centre, inverse_scale = centre.float(), inverse_scale.float()
         z = (X - centre).mul_(inverse_scale).to(self.dtype)
-        z = squeezed(z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR))
+        if _all_near(z):
+            z = _within_limit(z)
+        else:
+            z = squeezed(z.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR))
         return z if self.stretch == 1 else z.mul_(self.stretch)
+
+
+def _all_near(z: Tensor) -> bool:
+    """Whether standardised values are known to be finite, and their squares too.
+
+    For inference on the CPU the sum of the squares tells, in one pass in place of two that would
+    change nothing. An accelerator would be waited for, and who traces has no values yet.
+    """
+    looks = z.device.type == "cpu" and torch.is_inference_mode_enabled() and z.numel() < 1 << 31
+    if not looks or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    flat = z.reshape(-1)
+    return bool(torch.dot(flat, flat) < _FAR**2)
 
 
 def squeezed(z: Tensor) -> Tensor:
     """Return standardised values squeezed smoothly to within the limit; changes z in place."""
-    z = z.clamp_(-_FAR, _FAR)
-    return z.mul_(torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_())
+    return _within_limit(z.clamp_(-_FAR, _FAR))
+
+
+def _within_limit(z: Tensor) -> Tensor:
+    factor = torch.addcmul(z.new_ones(()), z, z, value=_LIMIT**-2).rsqrt_()
+    # In place, but for autograd, which needs both of them later.
+    return z * factor if factor.requires_grad else factor.mul_(z)
 
 
 class Whiten(Prepare):

@@ -92,6 +92,9 @@ def join(blocks: Iterable[Tensor], n_rows: int) -> np.ndarray:
     """Bring blocks of rows together in one array; no second copy of it is ever held."""
     blocks = iter(blocks)
     first = to_numpy(next(blocks))
+    if len(first) == n_rows:
+        next(blocks, None)  # lets who yields them end
+        return first
     joined = np.empty((n_rows, *first.shape[1:]), first.dtype)
     joined[: len(first)] = first
     fill(joined[len(first) :], blocks)
