@@ -201,7 +201,8 @@ def line(name, case):
     if "share of peak" in case:
         mean, low, high = case["share of peak"]
         text = verdict([1 / mean, 1 / high, 1 / low], 1 / 0.65)
-        return [f"peak rate / energy's rate, {name}", f"{case['peak, GFLOP/s']:.0f}", text]
+        of = name.removeprefix("energy at ")
+        return [f"peak rate / energy's rate, {of}", f"{case['peak, GFLOP/s']:.0f}", text]
     ours, theirs = case.values()
     text = verdict([ours / max(theirs, 1)] * 3, 1.7)
     return [name, f"{ours / 1e6:.1f}, {theirs / 1e6:.1f} MB", text]
