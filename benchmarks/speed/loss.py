@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,53 +139,83 @@ def peak_memory(loss, n_classes):
     return int(run.stdout.split()[-1])
 
 
+def losses(n_classes):
+    """Compare forward and backward of the losses, with learned proxies."""
+    to_entropy, to_reference = BARS[n_classes]
+    names = [n for n in LOSSES if n != "reference" or to_reference]
+    jobs = {n: forward_backward(LOSSES[n], n_classes) for n in names}
+    medians, seconds = compare(jobs, 5 if n_classes == 10_000 else ROUNDS)
+    bars = {"cosine cross-entropy": to_entropy, "reference": to_reference}
+    ratios = {n: (interval(seconds["HUG"], seconds[n]), bar) for n, bar in bars.items() if bar}
+    return {"microseconds": medians, "ratios": ratios}
+
+
+def fixed_proxies():
+    """Compare 100,000 classes with 10 where the proxies take no gradient."""
+    jobs = {str(c): forward_backward(hug(), c, learned=False) for c in (10, 100_000)}
+    medians, seconds = compare(jobs, ROUNDS)
+    ratio = interval(seconds["100000"], seconds["10"])
+    return {"microseconds": medians, "ratios": {"10 classes": (ratio, 1.5)}}
+
+
+def steps(n_classes):
+    """Compare whole training steps."""
+    ours, bar = (hug(n_sampled=1024), 1.5) if n_classes == 10_000 else (hug(), 1.15)
+    peer = {"cosine cross-entropy": cosine_cross_entropy}
+    jobs = {n: training_step(f, n_classes) for n, f in {"HUG": ours, **peer}.items()}
+    medians, seconds = compare(jobs, 15)
+    ratio = interval(seconds["HUG"], seconds["cosine cross-entropy"])
+    return {"microseconds": medians, "ratios": {"cosine cross-entropy": (ratio, bar)}}
+
+
+def energy():
+    """Compare the exact energy's rate with that of products."""
+    share, rate = peak_share()
+    return {"share of peak": share, "peak, GFLOP/s": rate / 1e9}
+
+
+def memory(n_classes):
+    """Compare what forward and backward need."""
+    return {n: peak_memory(n, n_classes) for n in ("HUG", "cosine cross-entropy")}
+
+
+# Of learned proxies, by the classes: bars beside cosine cross-entropy and the reference.
+BARS = {10: (0.9, None), 100: (0.9, 1 / 15), 1000: (None, 1 / 8), 10_000: (None, 1 / 15)}
+# Rounds of what takes milliseconds: its intervals are for bars.
+ROUNDS = 31
+CASES = {
+    **{f"loss, C={c}": partial(losses, c) for c in BARS},
+    "loss, fixed proxies, C=100,000 and 10": fixed_proxies,
+    **{f"step, C={c}": partial(steps, c) for c in (10, 100, 10_000)},
+    "energy at C=10,000": energy,
+    **{f"memory, C={c}": partial(memory, c) for c in (1000, 10_000, 30_000)},
+}
+
+
+def line(name, case):
+    """Return a case's line of the table."""
+    if "ratios" in case:
+        times = ", ".join(f"{n} {value:.0f}" for n, value in case["microseconds"].items())
+        verdicts = (f"{peer}: {verdict(*ratio)}" for peer, ratio in case["ratios"].items())
+        return [name, times, "; ".join(verdicts)]
+    if "share of peak" in case:
+        mean, low, high = case["share of peak"]
+        text = verdict([1 / mean, 1 / high, 1 / low], 1 / 0.65)
+        of = name.removeprefix("energy at ")
+        return [f"peak rate / energy's rate, {of}", f"{case['peak, GFLOP/s']:.0f}", text]
+    ours, theirs = case.values()
+    text = verdict([ours / max(theirs, 1)] * 3, 1.7)
+    return [name, f"{ours / 1e6:.1f}, {theirs / 1e6:.1f} MB", text]
+
+
 def main() -> None:
     """Compare losses, steps, rate and memory."""
     arguments(__doc__)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rows, results = [], {}
-
-    def add(name, medians, ratios):
-        """Take a row: times and verdicts of (ratio, bar) pairs by peer."""
-        results[name] = {"microseconds": medians, "ratios": ratios}
-        times = ", ".join(f"{n} {value:.0f}" for n, value in medians.items())
-        texts = [f"{peer}: {verdict(ratio, bar)}" for peer, (ratio, bar) in ratios.items()]
-        rows.append([name, times, "; ".join(texts)])
-
-    bars = {10: (0.9, None), 100: (0.9, 1 / 15), 1000: (None, 1 / 8), 10_000: (None, 1 / 15)}
-    for n_classes, (to_entropy, to_reference) in bars.items():
-        names = [n for n in LOSSES if n != "reference" or to_reference]
-        jobs = {n: forward_backward(LOSSES[n], n_classes) for n in names}
-        medians, seconds = compare(jobs, 5 if n_classes == 10_000 else 15)
-        wanted = {"cosine cross-entropy": to_entropy, "reference": to_reference}
-        ratios = {n: (interval(seconds["HUG"], seconds[n]), b) for n, b in wanted.items() if b}
-        add(f"loss, C={n_classes}", medians, ratios)
-    jobs = {str(c): forward_backward(hug(), c, learned=False) for c in (10, 100_000)}
-    medians, seconds = compare(jobs, 31)
-    ratio = interval(seconds["100000"], seconds["10"])
-    add("loss, fixed proxies, C=100,000 and 10", medians, {"10 classes": (ratio, 1.5)})
-    steps = {10: (hug(), 1.15), 100: (hug(), 1.15), 10_000: (hug(n_sampled=1024), 1.5)}
-    for n_classes, (ours, bar) in steps.items():
-        jobs = {n: training_step(f, n_classes) for n, f in [("HUG", ours), *_PEER]}
-        medians, seconds = compare(jobs, 15)
-        ratio = interval(seconds["HUG"], seconds["cosine cross-entropy"])
-        add(f"step, C={n_classes}", medians, {"cosine cross-entropy": (ratio, bar)})
-    share, rate = peak_share()
-    inverse = [1 / value for value in (share[0], share[2], share[1])]
-    results["energy at C=10,000"] = {"share of peak": share, "peak, GFLOP/s": rate / 1e9}
-    rows.append(
-        ["peak rate / energy's rate, C=10,000", f"{rate / 1e9:.0f}", verdict(inverse, 1 / 0.65)]
-    )
-    for n_classes in (1000, 10_000, 30_000):
-        ours, theirs = (peak_memory(n, n_classes) for n in ("HUG", "cosine cross-entropy"))
-        results[f"memory, C={n_classes}"] = {"HUG": ours, "cosine cross-entropy": theirs}
-        text = verdict([ours / max(theirs, 1)] * 3, 1.7)
-        rows.append([f"memory, C={n_classes}", f"{ours / 1e6:.1f}, {theirs / 1e6:.1f} MB", text])
+    results = {name: case() for name, case in CASES.items()}
+    rows = [line(name, case) for name, case in results.items()]
     report("loss", ["", "µs (or as said)", "ratio (95 %), bar"], rows, results)
-
-
-_PEER = [("cosine cross-entropy", cosine_cross_entropy)]
 
 
 if __name__ == "__main__":

@@ -87,11 +87,15 @@ def test_slower_losses_are_named_though_no_ratio_was_taken(folder):
     put(
         folder,
         "loss",
-        {"C=10": {"microseconds": {"HUG": 30.0, "peer": 10.0, "slow": 90.0}, "ratios": {}}},
+        {
+            "C=10": {"microseconds": {"HUG": 30.0, "peer": 10.0, "slow": 90.0}, "ratios": {}},
+            "itself": {"microseconds": {"10": 30.0, "1000": 40.0}, "ratios": {}},
+        },
     )
     page = written(folder)["loss"]
     assert "C=10: 3.0 times peer" in page
     assert "times slow" not in page
+    assert "itself: " not in page
 
 
 def test_questions_take_markdown_before_json_and_full_runs_before_quick_ones(folder):

@@ -163,8 +163,8 @@ class Batches:
             weight = self.sample_weight
         else:
             order = drawn.to(self.y.device)
-            places = torch.arange(len(sizes), device=order.device)
-            batch = places.repeat_interleave(torch.tensor(sizes, device=order.device))
+            places, counts = torch.arange(len(sizes)), torch.tensor(sizes)
+            batch = places.repeat_interleave(counts).to(order.device)
             y, weight = self.y[order], self.sample_weight[order]
         coef = self.coefficients(batch, y, weight, self.class_weight, len(sizes))
         drawn, order, y, coef, sizes = self._part(drawn, order, y, coef, sizes)

@@ -201,6 +201,16 @@ def test_the_largest_are_those_of_topk(n, k):
     assert all(len(set(row)) == len(row) for row in columns.tolist())
 
 
+@pytest.mark.parametrize("n_equal", [300, 1500])
+def test_the_largest_of_many_equal_values_are_those_of_topk(n_equal):
+    values = torch.rand(5, 1500, generator=torch.Generator().manual_seed(0))
+    values[2, :n_equal] = 2.0
+    found, columns = _blocks.largest(values, 10)
+    assert torch.equal(found, values.topk(10, 1).values)
+    assert torch.equal(values.gather(1, columns), found)
+    assert all(len(set(row)) == len(row) for row in columns.tolist())
+
+
 def test_euclidean_search_is_exact_far_from_the_origin(points):
     X, y = points
     far = (X + 1000).astype(np.float32)
