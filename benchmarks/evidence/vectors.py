@@ -9,9 +9,9 @@ rest. Draws 0 to 4, of the classes and of the networks, are measured; settings w
 draws from 100 on, four and three, of networks trained for longer on the same images.
 
 Classification: so many rows of each class, tested on others of the classes, beside scikit-learn's
-heads. SupCon and NCA train a residual from the closed form of ``HUGEmbedder()``; how far they go is
-chosen of five strengths by the MAP@R of classes held out, a third at a time, where there are six.
-One thread:
+heads. SupCon and NCA train a residual from the closed form, ``Vectors(strength=0)``; how far they go
+is chosen of five strengths by the MAP@R of classes held out, a third at a time, where there are
+six. One thread:
 
     pip install pytorch-metric-learning
     python benchmarks/evidence --data DIR --only vectors
@@ -114,7 +114,7 @@ def trained_residual(
     from pytorch_metric_learning import losses
 
     torch.manual_seed(seed)
-    start = HUGEmbedder(random_state=0).fit(X, y)
+    start = HUGEmbedder(Vectors(strength=0), random_state=0).fit(X, y)
     rows, labels, loss = (
         torch.from_numpy(start.transform(X)),
         torch.from_numpy(y),
@@ -139,11 +139,12 @@ def trained_residual(
     return move
 
 
-USUAL = {"shrinkage": 0.5, "power": 0.25, "novelty": 0.3}
-WHITENED = {"shrinkage": 0.1, "power": 0.5, "novelty": float("inf")}
+USUAL = {"shrinkage": 0.5, "power": 0.25, "novelty": 0.3, "strength": 0.0}
+WHITENED = {"shrinkage": 0.1, "power": 0.5, "novelty": float("inf"), "strength": 0.0}
 EMBEDDERS: dict[str, Callable[..., np.ndarray]] = {
     RAW: lambda X, y, others, seed: others,
     "HUGEmbedder()": embedded(HUGEmbedder()),
+    "HUGEmbedder(Vectors(strength=0))": embedded(HUGEmbedder(Vectors(strength=0))),
     "HUGEmbedder(), its usual triple": embedded(HUGEmbedder(Vectors(**USUAL))),
     "HUGEmbedder(max_epochs=6)": embedded(HUGEmbedder(max_epochs=6)),
     "whitening within classes": embedded(HUGEmbedder(Vectors(**WHITENED))),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 from skhug._data.class_moments import FoldMoments
 from skhug._data.rows import Rows
 from skhug._model.whitening import Recipe, Whitening, unit_rows
 
-__all__ = ["RECIPES", "USUAL", "choose_recipe", "class_average_precisions", "deal_classes"]
+__all__ = [
+    "RECIPES",
+    "USUAL",
+    "HeldOut",
+    "choose_recipe",
+    "class_average_precisions",
+    "class_draws",
+    "deal_classes",
+    "hold_out",
+    "surely_best",
+]
 
 # What is taken unless rows say otherwise, and what is tried beside it. The last leaves rows as
 # they are.
@@ -49,14 +62,20 @@ def deal_classes(count: np.ndarray) -> np.ndarray | None:
     return folds
 
 
-def choose_recipe(
-    moments: FoldMoments, rows: Rows, folds: np.ndarray, usual: Recipe, others: list[Recipe]
-) -> Recipe:
-    """Return the recipe of the best search of classes held out, or the usual one.
+class HeldOut(NamedTuple):
+    """A fold of the classes, and what is made of the others.
 
-    Each fold of the classes is searched in a draw of its rows by closed forms of the other classes.
-    The best by the mean over all classes is taken if it is better than the usual one by more than
-    two standard errors: of few classes little can be told.
+    ``whitening`` is of all rows of the other classes, ``classes`` are those of them that have two
+    rows or more, ``rows`` are a bounded draw of the fold's own.
+    """
+
+    whitening: Whitening
+    classes: np.ndarray
+    rows: Rows
+
+
+def hold_out(moments: FoldMoments, rows: Rows, folds: np.ndarray) -> list[HeldOut]:
+    """Return each fold of the classes with what is made of the others.
 
     Parameters
     ----------
@@ -66,23 +85,72 @@ def choose_recipe(
         The same rows.
     folds : ndarray of shape (n_classes,)
         Of :func:`deal_classes`.
+    """
+    return [
+        HeldOut(
+            Whitening(moments.without(fold)),
+            np.flatnonzero((folds != fold) & (folds > 0)),
+            _drawn(rows, folds == fold),
+        )
+        for fold in range(1, folds.max() + 1)
+    ]
+
+
+def choose_recipe(held_out: list[HeldOut], usual: Recipe, others: list[Recipe]) -> Recipe:
+    """Return the recipe of the best search of classes held out, or the usual one.
+
+    Parameters
+    ----------
+    held_out : list of HeldOut
+        Folds of the classes: each is searched by closed forms of the other classes.
     usual : Recipe
-        What to take otherwise.
+        What to take unless another is surely better.
     others : list of Recipe
         To choose from.
     """
     recipes = [usual, *(other for other in others if other != usual)]
-    scores = [
-        _scores(Whitening(moments.without(fold)), _drawn(rows, folds == fold), recipes)
-        for fold in range(1, folds.max() + 1)
-    ]
-    gains = np.concatenate(scores, axis=1)
-    gains = gains[1:] - gains[0]
+    scores = [_scores(fold.whitening, fold.rows, recipes) for fold in held_out]
+    return recipes[surely_best(np.concatenate(scores, axis=1))]
+
+
+def surely_best(scores: np.ndarray) -> int:
+    """Return which of several has the best mean over the classes, or 0.
+
+    It is taken if it is better than the first by more than two standard errors: of few classes
+    little can be told.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_choices, n_classes)
+        Of each on each class.
+    """
+    gains = scores[1:] - scores[0]
     if not len(gains):
-        return usual
+        return 0
     best = int(gains.mean(1).argmax())
     error = gains[best].std(ddof=1) / np.sqrt(gains.shape[1])
-    return recipes[1 + best] if gains[best].mean() > _SURE * error else usual
+    return 1 + best if gains[best].mean() > _SURE * error else 0
+
+
+def class_draws(y: np.ndarray, classes: np.ndarray, n_draws: int) -> Iterator[np.ndarray]:
+    """Yield draws of rows, each of a draw of classes, both bounded.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Classes of the rows.
+    classes : ndarray of shape (n_able,)
+        Those to draw from, of two rows or more.
+    n_draws : int
+        How many.
+    """
+    rng, order = np.random.default_rng(0), np.argsort(y, kind="stable")
+    first, end = (np.searchsorted(y[order], classes, side) for side in ("left", "right"))
+    for _ in range(n_draws):
+        some = rng.permutation(len(classes))[:_CLASSES]
+        most = max(2, _ROWS // len(some))
+        kept = [first[c] + rng.permutation(end[c] - first[c])[:most] for c in some]
+        yield np.sort(order[np.concatenate(kept)])
 
 
 def _drawn(rows: Rows, held_out: np.ndarray) -> Rows:

@@ -69,6 +69,11 @@ class Whitening:
         scaled = turned * scale
         return unit_rows(scaled + (scaled @ directions.T * weight) @ directions)
 
+    def centre(self, recipe: Recipe) -> np.ndarray:
+        """Return what is taken away from rows before they are multiplied, (n_features,)."""
+        centre = self.moments.centre
+        return centre if recipe.power > 0 else np.zeros_like(centre)
+
     def matrix(self, recipe: Recipe, n_components: int) -> np.ndarray:
         """Return the matrix that centred rows are multiplied by.
 

@@ -140,6 +140,7 @@ def start_vectors(
     if earlier is None:
         start = VectorStart(settings, task.rows, n_classes)
         encoder = start.encoder()
+        start.draw_nearer(encoder)
         points = initial_proxies(settings, encoder, task.rows, n_classes, group)
     else:
         module, points = earlier.module, torch.from_numpy(earlier.proxies.copy())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -13,6 +16,7 @@ from skhug._data.prepare import Whiten
 from skhug._data.rows import Rows
 from skhug._defaults import Settings
 from skhug._device import to_numpy, to_tensor
+from skhug._model.contrast import choose_strength, contrast
 from skhug._model.discriminant import (
     SHRINKAGES,
     Discriminant,
@@ -20,7 +24,14 @@ from skhug._model.discriminant import (
     discriminant,
     typical,
 )
-from skhug._model.held_out_classes import RECIPES, USUAL, choose_recipe, deal_classes
+from skhug._model.held_out_classes import (
+    RECIPES,
+    USUAL,
+    HeldOut,
+    choose_recipe,
+    deal_classes,
+    hold_out,
+)
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._model.whitening import Recipe, Whitening
 from skhug._parameters import SHORTHANDS
@@ -38,6 +49,14 @@ _ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 21
 _NUMBERS = 1 << 25
 # How far squares of centred proxies may be from those of a tight frame.
 _TIGHT = 1e-9
+
+
+class _Search(NamedTuple):
+    """The closed form of search, and what it was chosen by, empty where no class is held out."""
+
+    whitening: Whitening
+    recipe: Recipe
+    held_out: list[HeldOut]
 
 
 class VectorStart:
@@ -90,28 +109,41 @@ class VectorStart:
         self.chosen = self._choice() if chooses else None
         self.seen = self.seen.choosing(self.chosen)
 
-    def _recipe(self) -> Recipe:
-        """Return the closed form for search: what is given stands, the rest is chosen."""
+    @cached_property
+    def _search(self) -> _Search:
+        """The closed form for search: what is given stands, the rest is chosen."""
         values = ((name, getattr(self.spec, name)) for name in Recipe._fields)
         given = {name: float(value) for name, value in values if value is not None}
-        usual, sums, rows = USUAL._replace(**given), self.seen.sums, self.counted
+        recipe, held_out = USUAL._replace(**given), []
+        if len(given) < len(Recipe._fields) or self._chooses_strength:
+            held_out = self._held_out()
+        if len(given) < len(Recipe._fields) and held_out:
+            others = list(dict.fromkeys(other._replace(**given) for other in RECIPES))
+            recipe = choose_recipe(held_out, recipe, others)
+        return _Search(Whitening(self.moments), recipe, held_out)
+
+    @property
+    def _chooses_strength(self) -> bool:
+        return self.spec.strength is None and self.settings.max_epochs == 0
+
+    def _held_out(self) -> list[HeldOut]:
+        """Return folds of the classes, none where classes are too few or sums too large."""
+        sums, rows = self.seen.sums, self.counted
         n_classes, width = sums.sums.shape
         folds = deal_classes(np.bincount(rows.y, minlength=n_classes))
         room = _NUMBERS // (width * (width + n_classes))
-        if len(given) == len(usual) or folds is None or folds.max() > room:
-            return usual
+        if folds is None or folds.max() > room:
+            return []
         moments = FoldMoments.of(
             rows.X, rows.y, rows.weight, n_classes, folds[rows.y], self.rows.weight, sums
         )
-        others = list(dict.fromkeys(recipe._replace(**given) for recipe in RECIPES))
-        return choose_recipe(moments, rows, folds, usual, others)
+        return hold_out(moments, rows, folds)
 
     def encoder(self) -> SphereEncoder:
         """Return the module: rows centred and, for search, whitened; the body is at zero."""
         settings, width = self.settings, self.settings.n_components
         shape = self.rows.X.shape[1:]
-        moments, matrix, spec = self.moments, None, self.spec
-        centre = moments.centre
+        centre, matrix, spec = self.moments.centre, None, self.spec
         device, dtype = settings.device, settings.dtype
         if spec.head == "search":
             if width > shape[0]:
@@ -119,9 +151,9 @@ class VectorStart:
                     f"n_components={width}, and the vectors have {shape[0]} values: pass at most "
                     "so many, or None for all of them."
                 )
-            recipe = self._recipe()
-            matrix = to_tensor(Whitening(moments).matrix(recipe, width), device, dtype)
-            centre = moments.centre if recipe.power > 0 else np.zeros(shape)
+            whitening, recipe, _ = self._search
+            matrix = to_tensor(whitening.matrix(recipe, width), device, dtype)
+            centre = whitening.centre(recipe)
             spec = clone(spec).set_params(**recipe._asdict())
         exact = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         prepare = Whiten(to_tensor(centre, device, exact), dtype, matrix)
@@ -129,6 +161,31 @@ class VectorStart:
         body = spec.build(prepare.output_shape(shape), width).to(device=device, dtype=dtype)
         rebuilt = spec if type(spec) in SHORTHANDS["encoder"].values() else None
         return SphereEncoder(prepare, body, shape, width, rebuilt)
+
+    def draw_nearer(self, encoder: SphereEncoder) -> None:
+        """Set the map of search, where nothing is to be trained and classes held out gain by it.
+
+        Parameters
+        ----------
+        encoder : SphereEncoder
+            Of :meth:`encoder`; that of the discriminant stays as it is.
+        """
+        if self.spec.head != "search" or self.settings.max_epochs > 0:
+            return
+        whitening, recipe, held_out = self._search
+        rows, width = self.counted, encoder.n_components
+        strength = self.spec.strength
+        if strength is None:
+            strength = choose_strength(held_out, rows, recipe, width) if held_out else 0.0
+        held_out.clear()  # decompositions of wide rows are large, and have done their part
+        able = np.flatnonzero(np.bincount(rows.y) > 1)
+        if strength == 0 or len(able) < 2:
+            return
+        with torch.no_grad():
+            encoder.body.weight.copy_(
+                torch.from_numpy(contrast(whitening, rows, able, recipe, width))
+            )
+        _set_strength(encoder, float(strength))
 
     def continued(self, module: SphereEncoder) -> SphereEncoder:
         """Return :meth:`encoder` with what training learned of a fitted module.
@@ -144,6 +201,8 @@ class VectorStart:
                     left, _, right = torch.linalg.svd(matrix.T @ former, full_matrices=False)
                     matrix.copy_(matrix @ (left @ right))
                 encoder.body.weight.copy_(module.body.weight)
+            if self.spec.strength is None and module.spec and module.spec.strength is not None:
+                _set_strength(encoder, module.body.strength)
         return encoder
 
     def aim(self, encoder: SphereEncoder, proxies: Tensor) -> None:
@@ -194,6 +253,12 @@ class VectorStart:
         moments = FoldMoments.of(X, y, weight, n_classes, folds, count, sums)
         shrinkages = SHRINKAGES if given is None else (float(given),)
         return choose(moments, X, y, weight, folds, shrinkages)
+
+
+def _set_strength(encoder: SphereEncoder, strength: float) -> None:
+    encoder.body.strength = strength
+    if encoder.spec is not None:
+        encoder.spec.set_params(strength=strength)
 
 
 def _inverse(points: np.ndarray) -> np.ndarray:

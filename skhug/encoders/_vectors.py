@@ -31,9 +31,15 @@ class Vectors(Encoder):
     the mean average precision at R over the classes rises by more than two standard errors.
     ``module_.spec`` holds what was taken.
 
+    A linear map A then draws rows of one class nearer to one another than to those of others: ``z =
+    unit(q + t q A)``. It is ten steps of the supervised contrastive loss from zero, each on up to
+    1,024 rows, which count alike. t is 0, no map, unless one of six values up to 2 searches better
+    by that same rule; of fewer than six classes it is 0. ``strength`` of ``module_.spec`` is the t
+    that was taken.
+
     Search is not trained further unless ``max_epochs`` says so, or there is something to train
-    towards or to stop by: ``proxies`` that are an array, ``early_stopping``. Then six passes train
-    a linear map that starts at zero and is added. What is left at ``"auto"`` is ``alpha=0.2``,
+    towards or to stop by: ``proxies`` that are an array, ``early_stopping``. Then A is trained
+    instead, from zero, six passes with t = 1. What is left at ``"auto"`` is ``alpha=0.2``,
     ``proxies=Learned(learning_rate=1e-3)`` that start from the classes' means,
     ``uniformity=MHE(repulsion=1, repulsion_scale=20)``, ``learning_rate=1e-4`` and
     ``weight_decay=0``; the width is that of the vectors.
@@ -47,13 +53,13 @@ class Vectors(Encoder):
 
     ``partial_fit`` adds the rows to sums from which the closed form is solved anew: the
     discriminant is that of one fit on all rows, but for rounding, and is not trained; so is that of
-    search, with l, p and v of the first call, and where ``max_epochs`` is passed it trains an epoch
-    on the rows of each call. What the discriminant chooses is chosen from up to 4,096 rows of the
-    stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was chosen
-    stays until as many rows came again. A fit keeps sums of up to 4,194,304 numbers for it. With
-    ``warm_start`` the closed form is of the new rows, and the trained map and proxies of search
-    go on. Validation rows calibrate the discriminant's probabilities, and with ``early_stopping``
-    the search head keeps its start where training makes them no better.
+    search, with l, p, v and the map of the first call, and where ``max_epochs`` is passed it trains
+    an epoch on the rows of each call. What the discriminant chooses is chosen from up to 4,096 rows
+    of the stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was
+    chosen stays until as many rows came again. A fit keeps sums of up to 4,194,304 numbers for it.
+    With ``warm_start`` the closed form is of the new rows, and the trained map and proxies of
+    search go on. Validation rows calibrate the discriminant's probabilities, and with
+    ``early_stopping`` the search head keeps its start where training makes them no better.
 
     Parameters
     ----------
@@ -67,8 +73,9 @@ class Vectors(Encoder):
     power : float, optional
         p of search, in [0, 1]; 0.5 makes the covariance within classes a sphere, 0 leaves rows as
         they are, centre and all. By default chosen.
-    strength : float, default=1.0
-        What the trained map of search is multiplied by, 0 or more.
+    strength : float, optional
+        t of search, what its map is multiplied by, 0 or more. By default chosen where nothing is
+        trained, and 1 where ``max_epochs`` trains; what is given is taken as it is.
     novelty : float, optional
         v of search, above 0: the variance between new classes, in units of that within, that there
         is in every direction beside what the training classes have; infinity weighs all directions
@@ -80,6 +87,8 @@ class Vectors(Encoder):
     Journal of Multivariate Analysis 2004: the shrinkage.
 
     Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006: the weights of directions.
+
+    Khosla et al., "Supervised contrastive learning", NeurIPS 2020: the map.
 
     Examples
     --------
@@ -100,7 +109,7 @@ class Vectors(Encoder):
         head: str | None = None,
         shrinkage: float | None = None,
         power: float | None = None,
-        strength: float = 1.0,
+        strength: float | None = None,
         novelty: float | None = None,
     ) -> None:
         self.head = head
@@ -120,7 +129,8 @@ class Vectors(Encoder):
         self.check(input_shape)
         (width,) = input_shape
         if self.head == "search":
-            return Residual(n_components, float(self.strength))
+            strength = 1.0 if self.strength is None else float(self.strength)
+            return Residual(n_components, strength)
         linear = nn.Linear(width, n_components)
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -154,8 +164,8 @@ class Vectors(Encoder):
             raise ValueError(f"power={self.power!r}: pass a number in [0, 1], or None.")
         if self.novelty is not None and not _number(self.novelty) > 0:
             raise ValueError(f"novelty={self.novelty!r}: pass a number above 0, inf or None.")
-        if not 0 <= _number(self.strength) < float("inf"):
-            raise ValueError(f"strength={self.strength!r}: pass a number of 0 or more.")
+        if self.strength is not None and not 0 <= _number(self.strength) < float("inf"):
+            raise ValueError(f"strength={self.strength!r}: pass a number of 0 or more, or None.")
 
 
 def _number(value: Any) -> float:

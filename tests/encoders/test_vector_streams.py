@@ -229,3 +229,15 @@ def test_a_warm_start_of_search_keeps_its_map():
     model.fit(X[:60], y[:60])
     assert_allclose(model.module_.body.weight.detach(), weights.detach(), atol=1e-6)
     assert isinstance(model.module_.spec, Vectors)
+
+
+def test_a_map_that_was_chosen_goes_on():
+    X, y = vectors(n_classes=12)
+    model = HUGEmbedder(Vectors(strength=0.5), random_state=0).partial_fit(X, y)
+    weights = model.module_.body.weight.clone()
+    assert weights.any()
+    model.set_params(encoder="vectors").partial_fit(X[:60], y[:60])
+    assert torch.equal(model.module_.body.weight, weights)
+    assert model.module_.spec.strength == model.module_.body.strength == 0.5
+    model.set_params(warm_start=True).fit(X, y)
+    assert model.module_.spec.strength == model.module_.body.strength == 0.5

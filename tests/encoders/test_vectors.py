@@ -20,6 +20,7 @@ from skhug._data.class_moments import FoldMoments
 from skhug._data.rows import Rows
 from skhug._data.vector_rows import are_vectors
 from skhug._defaults import resolve
+from skhug._model.contrast import contrastive_gradient
 from skhug._model.discriminant import (
     FORMS,
     Discriminant,
@@ -34,7 +35,9 @@ from skhug._model.held_out_classes import (
     RECIPES,
     USUAL,
     class_average_precisions,
+    class_draws,
     deal_classes,
+    surely_best,
 )
 from skhug._model.whitening import Recipe, Whitening
 from skhug.losses import MHE
@@ -444,6 +447,70 @@ def test_the_choice_is_the_same_for_any_random_state_and_order():
         for seed, order in ((0, slice(None)), (1, slice(None, None, -1)))
     ]
     assert specs[0] == specs[1]
+
+
+def test_the_gradient_of_the_map_is_that_of_the_supervised_contrastive_loss():
+    rng = np.random.default_rng(0)
+    u, y = rng.standard_normal((12, 5)), np.repeat([0, 1, 2], [2, 4, 6])
+    rows = torch.from_numpy(u).requires_grad_()
+    z = rows / rows.norm(dim=1, keepdim=True)
+    loss = 0.0
+    for i in range(12):
+        others = [j for j in range(12) if j != i]
+        all_of_them = torch.logsumexp(10 * z[others] @ z[i], 0)
+        own = [j for j in others if y[j] == y[i]]
+        loss = loss - (10 * z[own] @ z[i] - all_of_them).mean() / 12
+    loss.backward()
+    assert_allclose(contrastive_gradient(u, y), rows.grad, atol=1e-6)
+
+
+def test_draws_are_of_the_classes_asked_for_and_bounded():
+    y = np.random.default_rng(0).integers(0, 100, 20_000)
+    draws = list(class_draws(y, np.arange(10, 95), 3))
+    for drawn in draws:
+        count = np.bincount(y[drawn], minlength=100)
+        assert set(count) == {0, 16}
+        assert np.count_nonzero(count) == 64
+        assert not count[:10].any()
+        assert not count[95:].any()
+    assert len(np.unique(np.concatenate(draws))) > 1.5 * 1024
+
+
+def test_a_choice_must_be_better_by_two_standard_errors():
+    gains = np.tile([0.5, 1.5], 20)  # a standard error of 0.08
+    nothing = np.zeros(40)
+    assert surely_best(np.array([nothing, gains - 0.9, gains - 0.8])) == 2
+    assert surely_best(np.array([nothing, gains - 0.9])) == 0
+    assert surely_best(np.array([nothing])) == 0
+
+
+def test_a_map_is_taken_where_classes_held_out_are_found_better_by_it():
+    X, y = within_classes_only(0)
+    seen = y < 25
+    raw = Vectors(power=0.0)  # directions that vary within classes alone are as long as others
+    chosen, without = (
+        HUGEmbedder(clone(raw).set_params(strength=t), random_state=0).fit(X[seen], y[seen])
+        for t in (None, 0.0)
+    )
+    assert chosen.module_.spec.strength == chosen.module_.body.strength > 0
+    assert without.module_.spec.strength == 0
+    scores = [
+        mean_average_precision_at_r(m.transform(X[~seen]), y[~seen]) for m in (chosen, without)
+    ]
+    assert scores[0] > scores[1] + 0.01
+    spec = chosen.module_.spec
+    given = HUGEmbedder(clone(raw).set_params(strength=spec.strength), random_state=1)
+    assert_allclose(given.fit(X[seen], y[seen]).transform(X), chosen.transform(X), atol=1e-5)
+    narrow = HUGEmbedder(raw, n_components=20, random_state=0).fit(X[seen], y[seen])
+    assert narrow.transform(X).shape == (len(X), 20)
+
+
+def test_noise_is_no_reason_for_a_map():
+    taken = []
+    for seed in range(4):
+        X, y = vectors(n_classes=9, rows_a_class=8, noise=8.0, seed=seed)
+        taken.append(HUGEmbedder(random_state=0).fit(X, y).module_.spec.strength)
+    assert taken.count(None) >= 3
 
 
 def test_search_of_unseen_classes_is_no_worse_than_of_raw_vectors():
