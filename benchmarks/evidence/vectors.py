@@ -9,8 +9,8 @@ rest. Draws 0 to 4, of the classes and of the networks, are measured; settings w
 draws from 100 on, four and three, of networks trained for longer on the same images.
 
 Classification: so many rows of each class, tested on others of the classes, beside scikit-learn's
-heads. SupCon and NCA train a residual from the closed form, ``Vectors(strength=0)``; how far they go
-is chosen of five strengths by the MAP@R of classes held out, a third at a time, where there are
+heads. SupCon and NCA train a residual from the closed form, ``Vectors(strength=0)``; how far they
+go is chosen of five strengths by the MAP@R of classes held out, a third at a time, where there are
 six. One thread:
 
     pip install pytorch-metric-learning
