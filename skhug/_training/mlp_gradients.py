@@ -211,7 +211,7 @@ def perceptron_kernel(
 
 def _turned(bias: Tensor, X: Tensor, weight: Tensor) -> Tensor:
     """Return ``X @ weight + bias`` of a weight with few columns."""
-    if len(X) < _TALL:
+    if X.shape[0] < _TALL:
         return torch.addmm(bias, X, weight)
     return torch.addmm(bias[:, None], weight.mT, X.mT).mT.contiguous()
 
@@ -242,9 +242,10 @@ def sphere_pull(
     ones: dict[int, Tensor] = {}  # by the number of rows, of which there are two or three
 
     def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        length = ones.get(len(raw))
+        n = raw.shape[0]  # len() of a tensor is a call in Python
+        length = ones.get(n)
         if length is None:
-            length = ones[len(raw)] = raw.new_ones(len(raw), 1)
+            length = ones[n] = raw.new_ones(n, 1)
         z, norm = normalize(raw, length)
         difference = z - own
         cost, slope = measure.pull(vecdot(difference, difference))
