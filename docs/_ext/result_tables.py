@@ -292,8 +292,7 @@ def generic(results: dict, title: str = "") -> list[Table]:
 TABLES: dict[str, Callable[[dict], list[Table]]] = {
     "classes": _classes,
     "defaults": _defaults,
-    "fit": _times("microseconds_a_step", "microseconds of CPU time a step"),
-    "fit_whole": _times("milliseconds", "CPU milliseconds a fit"),
+    "fit": _times("microseconds_a_step", "microseconds a step"),
     "frozen": _times("seconds", "CPU seconds a fit"),
     "gallery": _gallery,
     "images_quick": _images_quick,
