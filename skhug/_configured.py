@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from skhug._guesses import advice_on_name
+from skhug._sklearn import QuickEstimator
 from skhug._version import __version__
 
 __all__ = ["PICKLE_FORMAT", "Configured", "explained", "plain", "read_state"]
@@ -64,7 +64,7 @@ def _what_to_pass(
     return None
 
 
-class Configured(BaseEstimator):
+class Configured(QuickEstimator):
     """Base of estimators and specifications."""
 
     # What stands for parameters in pickles and files from before there were such.

@@ -49,10 +49,21 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     Initialisation, dropout and users' modules draw from the global generators, which belong to
     the process: threaded fits take turns.
     """
-    devices = [device] if device.type == "cuda" else []
-    with _PROCESS_LOCK, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
+    with _PROCESS_LOCK:
+        if (
+            device.type == "cpu"
+        ):  # torch.manual_seed would note its call for all GPUs: a millisecond
+            generator = torch.default_generator
+            before = generator.get_state()
+            generator.manual_seed(seed)
+            try:
+                yield
+            finally:
+                generator.set_state(before)
+            return
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -26,6 +28,7 @@ __all__ = [
     "Interval",
     "InvalidParameterError",
     "Options",
+    "QuickEstimator",
     "StrOptions",
     "check_sample_weight",
     "check_y",
@@ -33,6 +36,16 @@ __all__ = [
     "fitted_step",
     "validate_parameter_constraints",
 ]
+
+
+class QuickEstimator(BaseEstimator):
+    """scikit-learn's base, which reads the signature of a class once and not at every call."""
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        return super()._get_param_names()
+
 
 if find_spec("sklearn.callback") is None:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -125,6 +126,7 @@ class Batches:
         self.coefficients = coefficients
         self.folds = folds
         self.apart = False
+        self._alike: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -159,14 +161,11 @@ class Batches:
         sizes, prepare = self._sizes(), self.prepare
         generator, drawn = self._order(len(sizes), generator, number)
         if drawn is None:  # the order of a full batch is of no consequence
-            order, batch, y = None, torch.zeros_like(self.y), self.y
-            weight = self.sample_weight
+            order, y = None, self.y
         else:
             order = drawn.to(self.y.device)
-            places, counts = torch.arange(len(sizes)), torch.tensor(sizes)
-            batch = places.repeat_interleave(counts).to(order.device)
-            y, weight = self.y[order], self.sample_weight[order]
-        coef = self.coefficients(batch, y, weight, self.class_weight, len(sizes))
+            y = self.y[order]
+        coef = self._coefficients_of(order, y, sizes)
         drawn, order, y, coef, sizes = self._part(drawn, order, y, coef, sizes)
         if self._n_views > 1:
             start = number % self._n_views * len(self.y)
@@ -183,6 +182,28 @@ class Batches:
                 yield X, labels, share
                 continue
             yield prepare(X, generator)[own], labels[own], share.mT.gather(1, own)
+
+    def _coefficients_of(self, order: Tensor | None, y: Tensor, sizes: list[int]) -> Tensor:
+        """Return what each row of an epoch counts: of rows that weigh alike, as in the last one."""
+        if self._alike is not None:
+            return self._alike
+        if order is None:
+            batch, weight = torch.zeros_like(y), self.sample_weight
+        else:
+            places, counts = torch.arange(len(sizes)), torch.tensor(sizes)
+            batch = places.repeat_interleave(counts).to(order.device)
+            weight = self.sample_weight[order]
+        coef = self.coefficients(batch, y, weight, self.class_weight, len(sizes))
+        if self._weighs_alike:
+            self._alike = coef
+        return coef
+
+    @cached_property
+    def _weighs_alike(self) -> bool:
+        """Whether the order of rows does not matter to what they count; not asked of a GPU."""
+        weights = (self.sample_weight, self.class_weight)
+        known = self.coefficients is row_coefficients and self.y.device.type == "cpu"
+        return known and all(bool((w == w.ravel()[0]).all()) for w in weights)
 
     def _order(
         self, n_batches: int, generator: torch.Generator, number: int

@@ -133,6 +133,8 @@ def _columns_with_gaps(X: Any, counts: np.ndarray | slice = slice(None)) -> np.n
     if not isinstance(X, np.ndarray) or X.ndim > 2 or X.dtype.kind != "f":
         return none
     with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isnan(X.sum()):  # which is quicker than column by column
+            return none
         suspects = np.flatnonzero(np.isnan(X.sum(axis=0)))  # or of sums beyond what floats hold
     none[suspects] = np.isnan(X[:, suspects])[counts].any(axis=0)
     return none

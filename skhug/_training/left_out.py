@@ -65,13 +65,15 @@ class LeftOut:
         """Return the points in the ball as of now, shape (n_left_out, n_components)."""
         encoder = self._objective.encoder
         training = encoder.training
-        encoder.eval()
+        if changes := training and not self._objective.has_kernel:  # which has no layer to switch
+            encoder.eval()
         points = [
             encoder.on_ball(network(block))
             for network, blocks in zip(encoder.body.networks, self._rows, strict=True)
             for block in blocks
         ]
-        encoder.train(training)
+        if changes:
+            encoder.train()
         none = self._objective.proxies.new_zeros(0, encoder.n_components)
         return self._shards.join(torch.cat(points or [none]))
 

@@ -7,23 +7,27 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vecdot
 
 from skhug._torch import ACTIVATION_BACKWARD, normalize, normalize_backward
 from skhug.encoders._members import Members
-from skhug.losses._within_class import pull_features, pull_rows
+from skhug.losses._within_class import pull_features
 
 # From (X, y, coef) to the within-class sum; the gradients are written on the way.
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 # From (raw, y, coef) to the sum and the gradient in raw.
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
-# Beside the backward kernels, the modules' own functions.
+# Beside the backward kernels, the modules' own functions; in place where the backward kernel reads
+# nothing but what comes out.
 _FORWARD: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.ReLU: torch.relu,
+    nn.ReLU: torch.relu_,
     nn.GELU: nn.functional.gelu,
     nn.SiLU: nn.functional.silu,
-    nn.Tanh: torch.tanh,
+    nn.Tanh: torch.tanh_,
 }
+# Outputs below which, and rows from which on, a CPU multiplies faster with the rows as columns.
+_NARROW, _TALL = 16, 64
 
 
 def find_kernel(objective: Any) -> Kernel | None:
@@ -185,13 +189,15 @@ def perceptron_kernel(
     forward = [_FORWARD[kind] for kind in activations]
     backward = [ACTIVATION_BACKWARD[kind] for kind in activations]
     depth = len(layers)
+    narrow = weights[-1].shape[-2] < _NARROW and weights[-1].device.type == "cpu"
+    last = _turned if narrow and not several else affine
 
     def kernel(X: Tensor, y: Tensor, coef: Tensor) -> Tensor:
         entering, bent = [X], []  # what enters each layer; what enters each activation
         for i in range(depth - 1):
             bent.append(affine(biases[i], entering[i], transposed[i]))
             entering.append(forward[i](bent[i]))
-        raw = affine(biases[-1], entering[-1], transposed[-1])
+        raw = last(biases[-1], entering[-1], transposed[-1])
         value, g = loss(raw, y, coef)
         for i in range(depth - 1, -1, -1):
             product(g.mT, entering[i], out=weight_gradients[i])
@@ -201,6 +207,13 @@ def perceptron_kernel(
         return value
 
     return kernel
+
+
+def _turned(bias: Tensor, X: Tensor, weight: Tensor) -> Tensor:
+    """Return ``X @ weight + bias`` of a weight with few columns."""
+    if X.shape[0] < _TALL:
+        return torch.addmm(bias, X, weight)
+    return torch.addmm(bias[:, None], weight.mT, X.mT).mT.contiguous()
 
 
 def in_two_parts(kernel: Kernel, gradients: list[Tensor]) -> Kernel:
@@ -226,10 +239,17 @@ def sphere_pull(
     if softness:
         return lambda raw, own, coef: pull_features(raw, own, coef, measure, softness)
 
+    ones: dict[int, Tensor] = {}  # by the number of rows, of which there are two or three
+
     def pull(raw: Tensor, own: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        length = raw.new_ones(len(raw), 1)
+        n = raw.shape[0]  # len() of a tensor is a call in Python
+        length = ones.get(n)
+        if length is None:
+            length = ones[n] = raw.new_ones(n, 1)
         z, norm = normalize(raw, length)
-        cost, push, _ = pull_rows(z, own, coef, measure)
-        return cost, normalize_backward(push, raw, length, norm)
+        difference = z - own
+        cost, slope = measure.pull(vecdot(difference, difference))
+        # What rows count is taken for lengths that their gradients are scaled by.
+        return cost, normalize_backward(difference, raw, (2 * slope * coef).unsqueeze(-1), norm)
 
     return pull

@@ -114,7 +114,9 @@ def pull_features(
     ``own`` of shape (batch, n_components) are the rows' unit proxies, which stay where they are.
     """
     z, inverse = project(features, softness)
-    cost, push, _ = pull_rows(z, own, coef, measure)
+    difference = z - own
+    cost, slope = measure.pull(vecdot(difference, difference))
+    push = difference.mul_((2 * slope * coef).unsqueeze(-1))
     return cost, tangent(push, z, inverse)
 
 

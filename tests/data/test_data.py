@@ -121,3 +121,16 @@ def test_split_too_small_for_the_classes_says_what_to_do():
     rows = Rows(np.zeros((8, 1)), np.arange(8) // 2, np.ones(8))
     with pytest.raises(ValueError, match="Raise validation_fraction"):
         split_rows(rows, 0.1, seed=0)
+
+
+@pytest.mark.parametrize("heavy", [1.0, 3.0])
+def test_what_rows_count_goes_with_them_in_every_epoch(heavy):
+    X = torch.arange(11.0)[:, None]
+    weight = torch.ones(11)
+    weight[4] = heavy
+    batches = Batches(X, torch.arange(11) % 2, weight, torch.ones(2), 4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for rows, _, coef in batches.epoch(generator):
+            own = weight[rows[:, 0].long()]
+            torch.testing.assert_close(coef, own / weight.mean() / len(rows))

@@ -25,26 +25,27 @@ def make_state(body, measure=None, learned=False, n_components=3):
     return TrainingState.start(objective, "adamw", 0, **rates)
 
 
-def make_batch(members=1):
+def make_batch(members=1, rows=11):
     generator = torch.Generator().manual_seed(0)
-    X = torch.randn(11, 5, generator=generator, dtype=torch.float64)
-    shape = (11, members) if members > 1 else (11,)
+    X = torch.randn(rows, 5, generator=generator, dtype=torch.float64)
+    shape = (rows, members) if members > 1 else (rows,)
     coef = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return X, torch.arange(11) % 4, coef
+    return X, torch.arange(rows) % 4, coef
 
 
+@pytest.mark.parametrize("rows", [11, 70])  # as rows, and as columns in the last product
 @pytest.mark.parametrize("n_components", [1, 3])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 7)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("measure", [MHE(), MHE(s_within=-1), MHS(), MGD(s_within=-4)], ids=repr)
 @pytest.mark.parametrize("members", [1, 3])
-def test_the_kernel_equals_autograd(members, activation, hidden, measure, n_components):
+def test_the_kernel_equals_autograd(members, activation, hidden, measure, n_components, rows):
     torch.manual_seed(0)
     body = MLP(hidden, activation=activation, members=members).build((5,), n_components)
     state = make_state(body, measure, n_components=n_components)
     objective = state.objective
     assert objective._kernel is not None
-    batch = make_batch(members)
+    batch = make_batch(members, rows)
     terms = objective.gradients(*batch)
     by_hand = [segment.gradients.clone() for segment in state.segments]
     objective._kernel = None
