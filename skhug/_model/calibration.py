@@ -29,10 +29,8 @@ __all__ = [
 # Classes that a row is compared with, and how many of them are its nearest; the others are drawn.
 _CANDIDATES = 512
 _NEAREST = 64
-# Rows, and cosines, that a fit of three numbers looks at. Rows that were trained on tell less, and
-# to embed them costs most of the time of a fit of few epochs.
+# Rows, and cosines, that a fit of three numbers looks at.
 _ROWS = 8192
-_ROWS_TRAINED = 2048
 _COSINES = 1 << 21
 
 # Where nothing is known, in logarithms; see Readout. The floor is for ten classes or fewer.
@@ -131,18 +129,15 @@ class Candidates(NamedTuple):
     n_classes: int
 
 
-def calibration_rows(n_rows: int, n_classes: int, *, trained_on: bool = False) -> np.ndarray:
+def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
     """Return sorted indices of the rows to fit on: all, or a fixed draw of as many as bounds allow.
 
     Parameters
     ----------
     n_rows, n_classes : int
         Of the data at hand.
-    trained_on : bool
-        Whether these rows are the training rows.
     """
-    most = _ROWS_TRAINED if trained_on else _ROWS
-    most = min(most, _COSINES // min(n_classes, _CANDIDATES))
+    most = min(_ROWS, _COSINES // min(n_classes, _CANDIDATES))
     if n_rows <= most:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng(0).choice(n_rows, most, replace=False))

@@ -344,8 +344,7 @@ def _sample(plan: Plan, state: TrainingState) -> Sample:
         return Sample(left_out.embeddings(), y, weight, trained_on=False)
     rows = task.validation if validates else task.rows
     rows = rows._replace(weight=plan.settings.counts(rows)).weighted()
-    drawn = calibration_rows(rows.n_all, len(task.classes), trained_on=not validates)
-    rows = rows.drawn(drawn)
+    rows = rows.drawn(calibration_rows(rows.n_all, len(task.classes)))
     z = shards.join(embed(encoder, rows.X, SphereEncoder.ball))
     y, weight = (to_tensor(shards.join(a), z.device) for a in (rows.y, rows.weight))
     return Sample(z, y, weight, trained_on=not validates)

@@ -114,9 +114,3 @@ def test_rows_are_drawn_only_beyond_the_bound(monkeypatch):
     assert len(drawn) == 100
     assert np.all(np.diff(drawn) > 0)
     assert np.array_equal(drawn, calibration_rows(101, 10))
-
-
-def test_fewer_of_the_training_rows_are_drawn(monkeypatch):
-    monkeypatch.setattr(_calibration, "_ROWS_TRAINED", 50)
-    assert len(calibration_rows(101, 10)) == 101
-    assert len(calibration_rows(101, 10, trained_on=True)) == 50
