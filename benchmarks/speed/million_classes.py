@@ -1,10 +1,10 @@
 """A million classes: time and memory of a step, of a whole fit and of prediction.
 
 One thread, float32, 256 components. Steps are those of two perceptrons on batches of 256, one
-small (64-256-256) and one of MNIST's size (784-256-256-256); whole epochs over 50,000 rows divided
+small (64-256-256) and one of MNIST's size (784-256-256-256); whole epochs over 12,800 rows divided
 by their steps. Rounds take 10, 100,000 and 1,400,000 classes in turn; ratios are means over rounds
 with 95 % intervals. Memory is that of processes of their own: what the objective adds, and a whole
-fit of ``HUGClassifier`` on two rows of 32 numbers a class. Runs in some four minutes, without data:
+fit of ``HUGClassifier`` on two rows of 32 numbers a class. Runs in some three minutes, without data:
 
     python benchmarks/speed/million_classes.py
 """
@@ -37,7 +37,7 @@ from _internals import (
 from common import arguments, interval, report, verdict
 
 CLASSES = (10, 100_000, 1_400_000)
-COMPONENTS, BATCH, ROWS, ROUNDS = 256, 256, 50_000, 12
+COMPONENTS, BATCH, ROWS, ROUNDS = 256, 256, 12_800, 12
 # Features and hidden layers of the perceptrons.
 ENCODERS = {"64-256-256": (64, (256,)), "784-256-256-256": (784, (256, 256))}
 BAR = 1.1
@@ -53,7 +53,7 @@ def state_of(n_classes: int, features: int, hidden: tuple[int, ...]) -> Training
     proxies = fixed_points(n_classes, COMPONENTS).to("cpu", torch.float32)
     objective = Objective(encoder, proxies, HUGLoss(MHE(), attached=False), learned=False)
     return TrainingState.start(
-        objective, AdamW(), 0, learning_rate=1e-3, proxy_learning_rate=1e-3, weight_decay=None
+        objective, AdamW(), 0, learning_rate=1e-3, proxy_learning_rate=1e-3, weight_decay=0.01
     )
 
 

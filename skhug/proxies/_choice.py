@@ -115,7 +115,8 @@ def optimal_proxies(
         whose energy is lower by less than a hundred-thousandth. For ``n_classes^2 n_components``
         above 5e8 (2,000 classes in 128 components) it is the :func:`spherical_code`, whose
         energy is within a thousandth of what a search finds and whose largest cosine is smaller;
-        for the separation above 3.5e7.
+        for the separation above 3.5e7. Estimators do not store more than 16.8 million numbers of
+        it: see :class:`CodedProxies`.
 
     Raises
     ------
