@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skhug._configured import Configured, explained
-from skhug._device import to_numpy
+from skhug._device import PRECISIONS, to_numpy
 
 __all__ = ["CodedProxies", "PhaseCode", "coherence_bound", "phase_code"]
 
@@ -192,7 +192,7 @@ class CodedProxies(Configured):
 
     def on(self, device: torch.device | str) -> PhaseCode:
         """Return them as training and prediction take them, on a device."""
-        return PhaseCode(*self.shape, getattr(torch, self.dtype), device)
+        return PhaseCode(*self.shape, PRECISIONS[self.dtype], device)
 
 
 def phase_code(n_points: int, n_components: int) -> Tensor:
