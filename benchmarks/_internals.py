@@ -32,7 +32,8 @@ from skhug._training.objective import Objective
 from skhug._training.state import TrainingState
 from skhug.encoders import Encoder
 from skhug.losses._pair_sums import pair_sum, riesz_kernel
-from skhug.proxies._choice import _kept_search
+from skhug.proxies import optimal_proxies
+from skhug.proxies._choice import _kept_search, code_of_many
 
 __all__ = [
     "Batches",
@@ -50,6 +51,7 @@ __all__ = [
     "default_max_epochs",
     "draw_seed",
     "fingerprint",
+    "fixed_points",
     "forget_arrangements",
     "full_state",
     "nearest",
@@ -68,6 +70,12 @@ def build_encoder(encoder: Encoder, width: int, X: np.ndarray, weight: np.ndarra
     rows = Rows(X, np.arange(len(X)) % 2, weight)
     model = HUGClassifier(encoder, n_components=width, precision="float32", device="cpu")
     return build.build_encoder(resolve(model, rows, np.arange(2), 0), rows)
+
+
+def fixed_points(n_classes: int, n_components: int):
+    """Return the fixed proxies of so many classes as a fit has them, stored or not."""
+    code = code_of_many(n_classes, n_components)
+    return optimal_proxies(n_classes, n_components, random_state=0) if code is None else code
 
 
 @contextmanager

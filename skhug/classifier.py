@@ -29,11 +29,12 @@ from skhug._model.calibration import (
 from skhug._model.discriminant import fit_sharpness, logistic_log_probabilities
 from skhug._model.embedding import device_of, join
 from skhug._model.falloff import falloff_log_probabilities
-from skhug._model.nearest import decision, nearest, row_blocks
+from skhug._model.nearest import decision, nearest, products, refuse_beyond_memory, row_blocks
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.fit import Sample
 from skhug._training.preflight import sound_blocks
 from skhug.encoders import Vectors
+from skhug.proxies._phase_code import CodedProxies, PhaseCode
 
 if TYPE_CHECKING:
     from skhug._saving.onnx import ServedClassifier
@@ -210,8 +211,9 @@ n_components), default="auto"
     classes_ : ndarray of shape (n_classes,)
         Sorted labels of ``y``. One whose rows all have weight zero has a proxy and a probability,
         and is not trained.
-    proxies_ : ndarray of shape (n_classes, n_components)
-        Unit vectors, one per class.
+    proxies_ : ndarray or CodedProxies of shape (n_classes, n_components)
+        Unit vectors, one per class; of more than 16.8 million numbers, where they are fixed and an
+        algebraic code serves, :class:`~skhug.proxies.CodedProxies`, which computes them by number.
     module_ : torch.nn.Module
         From raw rows to unit embeddings.
     history_ : list of dict
@@ -312,7 +314,7 @@ n_components), default="auto"
             where a single network has softness 0. For two classes, half of the second's minus the
             first's.
         """
-        return self._of_points(X, lambda points, proxies: decision(points @ proxies.T))
+        return self._of_points(X, lambda points, proxies: decision(products(points, proxies)))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the nearest proxy.
@@ -415,6 +417,7 @@ n_components), default="auto"
     def _of_points(self, X: Any, function: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
         """Join what a function makes of points in the ball (block, n_components) and proxies."""
         X, proxies = self._checked(X)
+        refuse_beyond_memory(len(X), len(proxies), proxies.dtype)
         points = sound_blocks(self.module_, X, SphereEncoder.ball)
         parts = (part for z in points for part in row_blocks(z, len(proxies)))
         return join((function(part, proxies) for part in parts), len(X))
@@ -425,11 +428,14 @@ n_components), default="auto"
         points = sound_blocks(self.module_, X, SphereEncoder.ball)
         return join((pick(nearest(z, proxies)) for z in points), len(X))
 
-    def _checked(self, X: Any) -> tuple[np.ndarray, Tensor]:
-        X = self._checked_rows(X)
-        return X, to_tensor(self.proxies_, device_of(self.module_))
+    def _checked(self, X: Any) -> tuple[np.ndarray, Tensor | PhaseCode]:
+        X, device = self._checked_rows(X), device_of(self.module_)
+        if isinstance(self.proxies_, CodedProxies):
+            return X, self.proxies_.on(device)
+        return X, to_tensor(self.proxies_, device)
 
     def _served(self) -> ServedClassifier:
         from skhug._saving.onnx import ServedClassifier
 
-        return ServedClassifier(self.module_, self.proxies_, self.classes_, self._log_probabilities)
+        proxies = np.asarray(self.proxies_)
+        return ServedClassifier(self.module_, proxies, self.classes_, self._log_probabilities)

@@ -184,8 +184,9 @@ n_components), default="auto"
     classes_ : ndarray of shape (n_classes,)
         Sorted labels of ``y``. One whose rows all have weight zero has a proxy and a probability,
         and is not trained.
-    proxies_ : ndarray of shape (n_classes, n_components)
-        Unit vectors, one per class.
+    proxies_ : ndarray or CodedProxies of shape (n_classes, n_components)
+        Unit vectors, one per class; of more than 16.8 million numbers, where they are fixed and an
+        algebraic code serves, :class:`~skhug.proxies.CodedProxies`, which computes them by number.
     module_ : torch.nn.Module
         From raw rows to unit embeddings.
     history_ : list of dict

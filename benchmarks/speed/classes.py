@@ -60,7 +60,7 @@ def hug_epoch(n_classes):
     objective = Objective(encoder, proxies, HUGLoss(MHE(), attached=False), learned=False)
     batches = Batches(X, y, torch.ones(ROWS), torch.ones(n_classes), BATCH)
     state = TrainingState.start(
-        objective, AdamW(), 0, learning_rate=1e-3, proxy_learning_rate=1e-3, weight_decay=None
+        objective, AdamW(), 0, learning_rate=1e-3, proxy_learning_rate=1e-3, weight_decay=0.01
     )
 
     def run():

@@ -2,10 +2,11 @@
 
 The training of one fit (start, scores and calibration aside), by gloo on one machine. In every
 round one process trains alone while the other waits, then both together; a ratio is the mean over
-rounds of the paired ratios of wall time (in logarithms) with its 95 % interval. Beside it the ratio
-of the processor's time, which says what two idle cores could give at best, the share of the time in
-sums over processes, waiting for the other included, and the bytes that a step adds up. It asks for
-two cores that do nothing else. Runs in a minute or two and without data:
+rounds of the paired ratios of wall time (in logarithms) with its 95 % interval. Beside it what
+bounds it: the same of two processes that train apart, each the whole fit, twice the rows; the share
+of the time in sums over processes, waiting for the other included; messages and bytes that a step
+adds up; and what one message of a single number takes. It asks for two cores that do nothing else.
+Runs in two minutes and without data:
 
     python benchmarks/speed/distributed.py
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +69,21 @@ def serve(rank: int, folder: str, results: mp.SimpleQueue) -> None:
                 world_size=PROCESSES,
             )
             together = train(name)
+            together["message"] = seconds_a_message()
             dist.destroy_process_group()
+            apart = train(name)
             if rank == 0 and i:
-                results.put((name, alone, together))
+                results.put((name, alone, together, apart))
+
+
+def seconds_a_message(n: int = 50) -> float:
+    """Return what the sum of a single number over processes takes."""
+    number = torch.ones(1)
+    dist.all_reduce(number)
+    start = time.perf_counter()
+    for _ in range(n):
+        dist.all_reduce(number)
+    return (time.perf_counter() - start) / n
 
 
 def main() -> None:
@@ -81,14 +95,17 @@ def main() -> None:
     seen = [results.get() for _ in range(ROUNDS * len(BARS))]
     figures, rows = {}, []
     for name, bar in BARS.items():
-        alone, together = zip(*(pair for case, *pair in seen if case == name), strict=True)
-        one, two = (np.array([t["seconds"] for t in taken]) for taken in (alone, together))
-        ratio = interval(one, two)
-        cpu = interval(*(np.array([t["cpu"] for t in taken]) for taken in (alone, together)))
+        runs = [*zip(*(times for case, *times in seen if case == name), strict=True)]
+        together = runs[1]
+        one, two, each = (np.array([t["seconds"] for t in taken]) for taken in runs)
+        ratio, most = interval(one, two), interval(2 * one, each)
         share = float(np.median([t["sums"] / t["seconds"] for t in together]))
-        sent = together[0]["bytes"] / together[0]["steps"]
-        figures[name] = {"ratios": {"one / two": [*ratio, bar]}, "cpu one / two": cpu}
+        steps = together[0]["steps"]
+        sent, messages = (together[0][what] / steps for what in ("bytes", "calls"))
+        message = 1e3 * float(np.median([t["message"] for t in together]))
+        figures[name] = {"ratios": {"one / two": [*ratio, bar]}, "two apart / one": most}
         figures[name] |= {"share in sums": share, "bytes a step": sent, "rounds": ROUNDS}
+        figures[name] |= {"messages a step": messages, "milliseconds a message": message}
         holds = "holds" if ratio[1] >= bar else "fails"
         rows.append(
             [
@@ -96,13 +113,16 @@ def main() -> None:
                 f"{np.median(one):.2f}",
                 f"{np.median(two):.2f}",
                 f"{ratio[0]:.2f} ({ratio[1]:.2f}-{ratio[2]:.2f}), {bar} {holds}",
-                f"{cpu[0]:.2f} ({cpu[1]:.2f}-{cpu[2]:.2f})",
+                f"{most[0]:.2f} ({most[1]:.2f}-{most[2]:.2f})",
                 f"{share:.0%}",
+                f"{messages:.1f}",
                 f"{sent:,.0f}",
+                f"{message:.2f}",
             ]
         )
     header = ["", "one, s", "two, s", "rows a second, two / one (95 %), bar"]
-    header += ["CPU of one / of each of two", "of the time in sums", "bytes a step"]
+    header += ["two apart / one", "of the time in sums", "messages a step", "bytes a step"]
+    header += ["ms a message of one number"]
     report("distributed", header, rows, figures)
 
 

@@ -28,6 +28,8 @@ __all__ = ["SHARDED", "Group", "joined"]
 SHARDED: ContextVar[bool] = ContextVar("skhug-sharded", default=False)
 # Seconds that a process waits for the others to say that they are alive, once one is lost.
 _GRACE = 15.0
+# Bytes of a tensor that is copied beside others, to be summed with them: a message takes longer.
+_COPIED = 1 << 21
 # One joined fit at a time: those of two threads would answer each other's messages.
 _FIT = threading.Lock()
 # A child that was forked holds its parent's connections and must not use them.
@@ -113,14 +115,25 @@ class Group(Alone):
 
     def summing(self, gradients: Callable[..., Any], flat: list[Tensor]) -> Callable[..., Any]:
         """Return a function of a batch's part after which ``flat`` holds sums over all parts."""
+        messages = _in_few_messages(flat)
 
         def of_all(X: Tensor, y: Tensor, coef: Tensor) -> Any:
             terms = gradients(X, y, coef)
-            for tensor in flat:
-                self.sum_(tensor)
+            for tensors in messages:
+                self._sum_together(tensors)
             return terms
 
         return of_all
+
+    def _sum_together(self, tensors: list[Tensor]) -> None:
+        """Add the other processes' tensors to these, of one dtype, by one message."""
+        if len(tensors) == 1:
+            self.sum_(tensors[0])
+            return
+        whole = self.sum_(torch.cat([tensor.reshape(-1) for tensor in tensors]))
+        parts = whole.split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     @contextmanager
     def interrupts(self) -> Iterator[Callable[[], None]]:
@@ -206,6 +219,15 @@ class Group(Alone):
             if time.monotonic() > last:
                 return None
             time.sleep(0.05)
+
+
+def _in_few_messages(flat: list[Tensor]) -> list[list[Tensor]]:
+    """Return tensors in groups, each to be summed by one message: small ones of a kind together."""
+    groups: dict[Any, list[Tensor]] = {}
+    for i, tensor in enumerate(flat):
+        small = tensor.nbytes <= _COPIED
+        groups.setdefault((tensor.dtype, tensor.device) if small else i, []).append(tensor)
+    return list(groups.values())
 
 
 @contextmanager

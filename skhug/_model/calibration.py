@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.linalg import vecdot
 
-from skhug._model.nearest import row_blocks
+from skhug._model.nearest import products, row_blocks
 from skhug._process import FLOPS_A_FUNCTION, threads_for
+from skhug.proxies._phase_code import PhaseCode
 
 __all__ = [
     "Candidates",
@@ -32,6 +33,8 @@ _NEAREST = 64
 # Rows, and cosines, that a fit of three numbers looks at.
 _ROWS = 8192
 _COSINES = 1 << 21
+# Cosines of these rows with all classes.
+_ALL_COSINES = 1 << 29
 
 # Where nothing is known, in logarithms; see Readout. The floor is for ten classes or fewer.
 _CENTRE = np.array([-0.7, -4.0, -0.7])
@@ -87,7 +90,7 @@ def log_distances(products: Tensor, points: Tensor) -> Tensor:
     return squared.clamp_min_(0).add_(_SOFTENING).log_()
 
 
-def log_probabilities(points: Tensor, proxies: Tensor, readout: Readout) -> Tensor:
+def log_probabilities(points: Tensor, proxies: Tensor | PhaseCode, readout: Readout) -> Tensor:
     """Return ``log p_c``, ``p_c ~ (q_c + floor)^power (d_c^2 + 0.0003)^-falloff``.
 
     The shares ``q_c`` are right inside the ball, where a softness leaves the outputs their length;
@@ -97,7 +100,7 @@ def log_probabilities(points: Tensor, proxies: Tensor, readout: Readout) -> Tens
     ----------
     points : Tensor of shape (n, n_components)
         Inside the ball.
-    proxies : Tensor of shape (n_classes, n_components)
+    proxies : Tensor or PhaseCode of shape (n_classes, n_components)
         Unit rows.
     readout : Readout
         The three numbers.
@@ -107,10 +110,10 @@ def log_probabilities(points: Tensor, proxies: Tensor, readout: Readout) -> Tens
     log_probability : Tensor of shape (n, n_classes)
         The nearest class stays the most probable one.
     """
-    products = points @ proxies.T
-    q = shares(products, products.mean(1, keepdim=True), *proxies.shape)
+    cosines = products(points, proxies)
+    q = shares(cosines, cosines.mean(1, keepdim=True), *proxies.shape)
     power, floor, falloff = readout
-    distance = log_distances(products, points)
+    distance = log_distances(cosines, points)
     return torch.log_softmax(power * torch.log(q + floor) - falloff * distance, dim=1)
 
 
@@ -137,13 +140,14 @@ def calibration_rows(n_rows: int, n_classes: int) -> np.ndarray:
     n_rows, n_classes : int
         Of the data at hand.
     """
-    most = min(_ROWS, _COSINES // min(n_classes, _CANDIDATES))
+    all_classes = max(_ALL_COSINES // n_classes, 64)
+    most = min(_ROWS, _COSINES // min(n_classes, _CANDIDATES), all_classes)
     if n_rows <= most:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng(0).choice(n_rows, most, replace=False))
 
 
-def candidates(points: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
+def candidates(points: Tensor, proxies: Tensor | PhaseCode, y: Tensor) -> Candidates:
     """Return the shares and distances that a fit needs, of few classes where there are many.
 
     Up to 512 classes these are all of them. Beyond, each row keeps its true class and the 64
@@ -154,14 +158,14 @@ def candidates(points: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
     ----------
     points : Tensor of shape (n, n_components)
         Inside the ball.
-    proxies : Tensor of shape (n_classes, n_components)
+    proxies : Tensor or PhaseCode of shape (n_classes, n_components)
         Unit rows.
     y : Tensor of shape (n,)
         True classes.
     """
     centre = points @ proxies.mean(0)[:, None]
     if len(proxies) <= _CANDIDATES:
-        products, own, log_count = points @ proxies.T, y, None
+        cosines, own, log_count = products(points, proxies), y, None
     else:
         own = torch.zeros_like(y)
         generator = torch.Generator().manual_seed(0)
@@ -170,24 +174,53 @@ def candidates(points: Tensor, proxies: Tensor, y: Tensor) -> Candidates:
         rows, labels = (row_blocks(a, len(proxies)) for a in (points, y))
         pairs = zip(rows, labels, strict=True)
         blocks = [_candidates_of(z, proxies, true, drawn) for z, true in pairs]
-        products, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    q = shares(products, centre, *proxies.shape)
-    return Candidates(q, log_distances(products, points), own, log_count, len(proxies))
+        cosines, log_count = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    q = shares(cosines, centre, *proxies.shape)
+    return Candidates(q, log_distances(cosines, points), own, log_count, len(proxies))
 
 
-def _candidates_of(z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+def _candidates_of(
+    z: Tensor, proxies: Tensor | PhaseCode, y: Tensor, drawn: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cosines and log-counts of the true class, the nearest others, and the drawn ones."""
-    cosines = z @ proxies.T  # (block, n_classes)
-    own = cosines.gather(1, y[:, None])
-    cosines.scatter_(1, y[:, None], -2)  # below any cosine
-    near = cosines.topk(_NEAREST, dim=1).values
-    rest = cosines.index_select(1, drawn)
+    own, near, rest = (_of_code if isinstance(proxies, PhaseCode) else _of_stored)(
+        z, proxies, y, drawn
+    )
     counted = (rest < near[:, -1:]) & (rest > -2)  # neither among the nearest nor the true one
     remaining = len(proxies) - 1 - _NEAREST
     each = math.log(remaining) - counted.sum(1, keepdim=True).log()
     once = torch.zeros_like(near[:, :1]).expand(-1, 1 + _NEAREST)
     log_count = torch.cat([once, torch.where(counted, each, -math.inf)], dim=1)
     return torch.cat([own, near, rest.clamp_min(-1)], dim=1), log_count
+
+
+def _of_stored(
+    z: Tensor, proxies: Tensor, y: Tensor, drawn: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines to the true class, to the nearest others, and to the drawn; -2 to the true there."""
+    cosines = z @ proxies.T  # (block, n_classes)
+    own = cosines.gather(1, y[:, None])
+    cosines.scatter_(1, y[:, None], -2)  # below any cosine
+    return own, cosines.topk(_NEAREST, dim=1).values, cosines.index_select(1, drawn)
+
+
+def _of_code(
+    z: Tensor, proxies: PhaseCode, y: Tensor, drawn: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`_of_stored`, by blocks of the classes."""
+    own, near, rest = (z.new_empty(len(z), n) for n in (1, 0, len(drawn)))
+    for start, cosines in proxies.product_blocks(z):
+        width = cosines.shape[1]
+        rows, columns = (
+            ((classes >= start) & (classes < start + width)).nonzero()[:, 0]
+            for classes in (y, drawn)
+        )
+        own[rows, 0] = cosines[rows, y[rows] - start]
+        cosines[rows, y[rows] - start] = -2
+        rest[:, columns] = cosines[:, drawn[columns] - start]
+        near = torch.cat([near, cosines.topk(min(_NEAREST, width), dim=1).values], 1)
+        near = near.topk(min(_NEAREST, near.shape[1]), dim=1).values
+    return own, near, rest
 
 
 def pull_of(n_rows: int, trained_on: bool) -> float:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-__all__ = ["decision", "nearest", "row_blocks"]
+from skhug.proxies._phase_code import PhaseCode
+
+__all__ = ["decision", "nearest", "products", "refuse_beyond_memory", "row_blocks"]
 
 # Rows compared at once, and the cosines that they make with a block of proxies: 4 MiB in float32,
 # which stays in a core's cache.
@@ -17,14 +22,14 @@ _LAUNCH_FACTOR = 64
 _WIDE_COSINES = 1 << 22
 
 
-def nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
+def nearest(embeddings: Tensor, proxies: Tensor | PhaseCode) -> tuple[Tensor, Tensor]:
     """Find each row's nearest proxy.
 
     Parameters
     ----------
     embeddings : Tensor of shape (n, n_components)
         Unit rows.
-    proxies : Tensor of shape (n_classes, n_components)
+    proxies : Tensor or PhaseCode of shape (n_classes, n_components)
         Unit rows.
 
     Returns
@@ -39,20 +44,37 @@ def nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(cosine), torch.cat(index)
 
 
-def _nearest(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
-    size = _BLOCK_COSINES // len(embeddings)
-    if embeddings.device.type != "cpu":
-        size *= _LAUNCH_FACTOR
-    # A row of cosines a proxy: products and maxima over few proxies are several times faster so.
-    best, index = (proxies[:size] @ embeddings.T).max(0)
-    for start in range(size, len(proxies), size):
-        cosines = proxies[start : start + size] @ embeddings.T
+def _nearest(embeddings: Tensor, proxies: Tensor | PhaseCode) -> tuple[Tensor, Tensor]:
+    blocks = _cosine_blocks(embeddings, proxies)
+    best, index = next(blocks)[1].max(0)
+    for start, cosines in blocks:
         top = cosines.amax(0)
         # Finding the index is the dear part: only of rows that found a nearer one.
         rows = (top > best).nonzero()[:, 0]
         best[rows] = top[rows]
         index[rows] = start + cosines.T[rows].argmax(1)
     return best, index
+
+
+def _cosine_blocks(embeddings: Tensor, proxies: Tensor | PhaseCode) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first of some proxies and their cosines, a row a proxy."""
+    if isinstance(proxies, PhaseCode):
+        for start, cosines in proxies.product_blocks(embeddings):
+            yield start, cosines.T
+        return
+    size = _BLOCK_COSINES // len(embeddings)
+    if embeddings.device.type != "cpu":
+        size *= _LAUNCH_FACTOR
+    # A row of cosines a proxy: products and maxima over few proxies are several times faster so.
+    for start in range(0, len(proxies), size):
+        yield start, proxies[start : start + size] @ embeddings.T
+
+
+def products(points: Tensor, proxies: Tensor | PhaseCode) -> Tensor:
+    """Return the products of points with all proxies, shape (n, n_classes)."""
+    if isinstance(proxies, PhaseCode):
+        return torch.cat([block for _, block in proxies.product_blocks(points)], 1)
+    return points @ proxies.T
 
 
 def decision(cosines: Tensor) -> Tensor:
@@ -69,6 +91,28 @@ def decision(cosines: Tensor) -> Tensor:
         For two classes, half of the second's cosine minus the first's.
     """
     return cosines if cosines.shape[1] > 2 else (cosines[:, 1] - cosines[:, 0]) / 2
+
+
+def refuse_beyond_memory(n_rows: int, n_classes: int, dtype: torch.dtype) -> None:
+    """Refuse to return a number for each row and class where this machine cannot hold them.
+
+    Raises
+    ------
+    ValueError
+        With what to do. Where the machine does not say how much memory it has, nothing is refused.
+    """
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():  # Windows
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    asked = n_rows * n_classes * dtype.itemsize
+    if asked > memory:
+        raise ValueError(
+            f"{n_rows} rows of {n_classes} classes are {asked / 2**30:,.1f} GiB of numbers, and "
+            f"this machine has {memory / 2**30:,.1f} GiB of memory: call predict or score_samples, "
+            f"which need none of it, or pass {max(memory // (4 * n_classes * dtype.itemsize), 1)} "
+            "rows at a time."
+        )
 
 
 def row_blocks(rows: Tensor, n_classes: int) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from skhug import augment
 from skhug._device import to_numpy
 from skhug._parameters import SHORTHANDS
-from skhug.proxies import Nested
+from skhug.proxies import CodedProxies, Nested
 from skhug.sampling import BalancedBatches
 
 __all__ = ["PLAIN_KINDS", "NotPlainError", "decode", "encode", "map_leaves"]
@@ -25,6 +25,7 @@ PLAIN_KINDS: dict[str, type] = {
     for kind in (
         *(kind for named in SHORTHANDS.values() for kind in named.values()),
         Nested,
+        CodedProxies,
         *(getattr(augment, name) for name in augment.__all__ if name != "Augmentation"),
         BalancedBatches,
     )

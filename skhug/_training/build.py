@@ -39,11 +39,13 @@ from skhug.encoders import Encoder, Vectors
 from skhug.encoders._encoder import build_body, checked_softness
 from skhug.encoders._probing import output_width
 from skhug.losses import MHE, MHS, HUGLoss, Uniformity
+from skhug.losses._measures import BUILT_IN_MEASURES
 from skhug.losses._nested import Prefix
 from skhug.proxies import Learned, optimal_proxies, random_proxies
 from skhug.proxies._assignment import MOST_CLASSES, similar_to_near
-from skhug.proxies._choice import Optimal
+from skhug.proxies._choice import Optimal, code_of_many
 from skhug.proxies._nested import all_prefixes, nested_arrangement, side_by_side
+from skhug.proxies._phase_code import PhaseCode
 
 __all__ = ["build_batches", "build_model", "build_objective"]
 
@@ -55,7 +57,7 @@ _REBUILT = tuple(SHORTHANDS["encoder"].values())
 
 def build_model(
     settings: Settings, task: Task, earlier: Earlier | None = None, group: Alone = ALONE
-) -> tuple[SphereEncoder, Tensor, VectorStart | None]:
+) -> tuple[SphereEncoder, Tensor | PhaseCode, VectorStart | None]:
     """Return encoder and proxies, with new weights or going on from a copy of the fitted.
 
     Last is the closed form that a head on vectors starts from. Of several processes the first
@@ -65,15 +67,19 @@ def build_model(
         return start_vectors(settings, task, earlier, group)
     if earlier is not None:
         encoder = continued_encoder(earlier, settings.encoder, task.rows)
-        return encoder, torch.from_numpy(earlier.proxies), None
+        return encoder, earlier.points, None
     encoder = build_encoder(settings, task.rows)
     proxies = initial_proxies(settings, encoder, task.rows, len(task.classes), group)
     return encoder, proxies, None
 
 
-def build_objective(settings: Settings, encoder: SphereEncoder, proxies: Tensor) -> Objective:
+def build_objective(
+    settings: Settings, encoder: SphereEncoder, proxies: Tensor | PhaseCode
+) -> Objective:
     """Return encoder, proxies and loss, and what training calls for the encoder's body."""
     learned = isinstance(settings.proxies, Learned)
+    if isinstance(proxies, PhaseCode) and (learned or not _names_single_proxies(settings)):
+        proxies = proxies.whole()  # of a fitted model that goes on with other parameters
     loss = HUGLoss(
         settings.uniformity,
         settings.alpha,
@@ -143,7 +149,7 @@ def start_vectors(
         start.draw_nearer(encoder)
         points = initial_proxies(settings, encoder, task.rows, n_classes, group)
     else:
-        module, points = earlier.module, torch.from_numpy(earlier.proxies.copy())
+        module, points = earlier.module, earlier.points
         settings = settings._replace(n_components=module.n_components, device=device_of(module))
         if earlier.seen is not None:  # a stream keeps what its first rows chose
             settings = settings._replace(encoder=_filled(settings.encoder, module.spec))
@@ -212,7 +218,7 @@ def initial_proxies(
     rows: Rows,
     n_classes: int,
     group: Alone = ALONE,
-) -> Tensor:
+) -> Tensor | PhaseCode:
     """Return the proxies that are fixed, or that training starts from, for these rows.
 
     Raises
@@ -224,6 +230,9 @@ def initial_proxies(
     n_components = encoder.n_components
     prefixes = all_prefixes(settings.prefixes, n_components)
     if isinstance(proxies, Optimal):
+        code = code_of_many(n_classes, n_components) if _names_single_proxies(settings) else None
+        if code is not None:
+            return code
         points = group.first(lambda: best_points(n_classes, n_components, prefixes, uniformity))
         return place_classes(points, encoder, rows, seed, prefixes)
     if isinstance(proxies, Learned) and _searches(settings.encoder):
@@ -243,6 +252,13 @@ def initial_proxies(
         )
     # Each by its largest number first: squares of 1e-200 or 1e200 are none.
     return unit(torch.as_tensor(proxies / np.abs(proxies).max(axis=1, keepdims=True)))
+
+
+def _names_single_proxies(settings: Settings) -> bool:
+    """Whether training asks for the proxies of some classes alone, never for all of them."""
+    measure = settings.uniformity
+    pulls = type(measure) in BUILT_IN_MEASURES and not measure.repulsion
+    return pulls and not settings.prefixes and not isinstance(settings.encoder, Vectors)
 
 
 def best_points(

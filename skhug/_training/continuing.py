@@ -17,9 +17,11 @@ from skhug._data.rows import Rows, Task
 from skhug._data.sparse_prepare import ScaleSummary, SparseScale
 from skhug._data.sparse_rows import dense_blocks
 from skhug._device import to_numpy, to_tensor
+from skhug._model.embedding import device_of
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._training.seen_vectors import KeptRows, SeenVectors
 from skhug.encoders import Encoder, Vectors
+from skhug.proxies._phase_code import CodedProxies, PhaseCode
 
 __all__ = ["Earlier", "continued_encoder", "pack_summary", "running_summary", "summary_of"]
 
@@ -36,11 +38,18 @@ class Earlier(NamedTuple):
     """
 
     module: SphereEncoder
-    proxies: np.ndarray
+    proxies: np.ndarray | CodedProxies
     classes: np.ndarray
     progress: dict[str, Any] | None = None
     summary: Summary | None = None
     kept: KeptRows | None = None
+
+    @property
+    def points(self) -> Tensor | PhaseCode:
+        """The proxies as training takes them, in memory that no other model shares."""
+        if isinstance(self.proxies, CodedProxies):
+            return self.proxies.on(device_of(self.module))
+        return torch.from_numpy(self.proxies.copy())
 
     @property
     def seen(self) -> SeenVectors | None:

@@ -37,6 +37,7 @@ from skhug._training.state import Choice, CycleEnds, Patience, TrainingState
 from skhug._training.synchronised import refuse_empty_parts, synchronise
 from skhug._training.tracking import make_tracker
 from skhug.encoders import Vectors
+from skhug.proxies._phase_code import CodedProxies, PhaseCode
 
 if TYPE_CHECKING:
     from skhug._training.resuming import Keeper
@@ -123,7 +124,8 @@ def begin(plan: Plan) -> tuple[TrainingState, Batches]:
     """Return what training starts from; draws from torch's global generator."""
     settings, task, earlier = plan.settings, plan.task, plan.earlier
     encoder, proxies, start = build_model(settings, task, earlier, plan.group)
-    plan.group.same_([proxies, *encoder.parameters(), *encoder.buffers()])
+    drawn = [proxies] if isinstance(proxies, Tensor) else []  # a code is the same everywhere
+    plan.group.same_([*drawn, *encoder.parameters(), *encoder.buffers()])
     encoder.softness = plan.group.first(lambda: encoder.softness)
     if not encoder.prepare.takes_gaps:
         for rows in filter(None, (task.rows, task.validation)):
@@ -312,7 +314,7 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
     proxies = objective.unit_proxies()
     return {
         "module_": objective.encoder.whole,
-        "proxies_": to_numpy(proxies),
+        "proxies_": to_numpy(proxies) if isinstance(proxies, Tensor) else CodedProxies.of(proxies),
         "classes_": plan.task.classes,
         "history_": history,
         "n_iter_": state.epoch,
@@ -321,7 +323,9 @@ def _fitted_attributes(plan: Plan, state: TrainingState) -> dict[str, Any]:
     }
 
 
-def _goal_attributes(plan: Plan, state: TrainingState, proxies: Tensor) -> dict[str, Any]:
+def _goal_attributes(
+    plan: Plan, state: TrainingState, proxies: Tensor | PhaseCode
+) -> dict[str, Any]:
     """Return the estimator's own fitted attributes, the same in all processes."""
     encoder, group = state.objective.encoder, plan.group
 

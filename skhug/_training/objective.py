@@ -25,6 +25,7 @@ from skhug.losses._nested import (
 )
 from skhug.losses._within_class import within_sum
 from skhug.optimizers import Segment
+from skhug.proxies._phase_code import PhaseCode
 
 __all__ = ["Objective"]
 
@@ -36,8 +37,8 @@ class Objective(nn.Module):
     ----------
     encoder : SphereEncoder
         Maps rows to the sphere.
-    proxies : Tensor of shape (n_classes, n_components)
-        Initial or fixed proxies.
+    proxies : Tensor or PhaseCode of shape (n_classes, n_components)
+        Initial or fixed proxies; a code is fixed.
     loss : HUGLoss
         Weighs the terms.
     learned : bool
@@ -51,14 +52,16 @@ class Objective(nn.Module):
     def __init__(
         self,
         encoder: SphereEncoder,
-        proxies: Tensor,
+        proxies: Tensor | PhaseCode,
         loss: HUGLoss,
         learned: bool,
         prefixes: tuple[Prefix, ...] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
+        if isinstance(proxies, Tensor):
+            proxies = nn.Parameter(F.normalize(proxies, dim=1), requires_grad=learned)
+        self.proxies = proxies
         self.loss = loss
         self.prefixes = prefixes
         self._within, self._between, between_fixed = _terms(loss.uniformity, prefixes)
@@ -191,9 +194,9 @@ class Objective(nn.Module):
         return self._kernel is not None
 
     @torch.no_grad()
-    def unit_proxies(self) -> Tensor:
+    def unit_proxies(self) -> Tensor | PhaseCode:
         """Return the proxies as they are now, on the sphere."""
-        return unit(self.proxies)
+        return unit(self.proxies) if isinstance(self.proxies, Tensor) else self.proxies
 
 
 def _terms(measure: Uniformity, prefixes: tuple[Prefix, ...]) -> tuple[Callable[..., Any], ...]:

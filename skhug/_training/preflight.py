@@ -72,7 +72,8 @@ class Probe:
         """Whether rows and proxies can be projected to the sphere; waits for the device."""
         features = widened(evaluate(self.objective.encoder.body, self.rows))
         proxies = self.objective.proxies.detach()
-        return all(bool(vecdot(points, points).isfinite().all()) for points in (features, proxies))
+        numbers = [features, *([proxies] if isinstance(proxies, Tensor) else [])]
+        return all(bool(vecdot(points, points).isfinite().all()) for points in numbers)
 
 
 def preflight(state: TrainingState, X: np.ndarray | Source, least_rows: int) -> None:

@@ -131,7 +131,8 @@ class TrainingState:
             (p, rate, weight_decay if p.ndim > 1 else 0.0)
             for p, rate in objective.encoder.learning_rates(learning_rate)
         ]
-        parameters.append((objective.proxies, proxy_learning_rate, 0.0))
+        if objective.proxies.requires_grad:
+            parameters.append((objective.proxies, proxy_learning_rate, 0.0))
         segments = flatten(parameters)
         if not segments:
             raise ValueError(
@@ -169,15 +170,18 @@ class TrainingState:
 
     def progress(self) -> dict[str, Any]:
         """Return what a later run needs beside the model, as plain objects and CPU tensors."""
-        return {
+        progress = {
             "epoch": self.epoch,
             "history": self.history,
             "generator": self.generator.get_state(),
             "optimizer": self.stepper.state_dict(),
+        }
+        proxies = self.objective.proxies.detach()
+        if isinstance(proxies, Tensor):
             # As they are trained: their length, which proxies_ does not have, tells how far a
             # step turns them.
-            "proxies": self.objective.proxies.detach().cpu().clone(),
-        }
+            progress["proxies"] = proxies.cpu().clone()
+        return progress
 
     def resume(self, progress: dict[str, Any]) -> None:
         """Go on from a former run's progress."""
@@ -192,7 +196,7 @@ class TrainingState:
                 "The state of the last call does not suit the optimizer or the proxies as they are "
                 "set now: set them back, or fit a new model, clone(model)."
             ) from error
-        if "proxies" in progress:  # files of an earlier version have none
+        if "proxies" in progress:  # a code needs none, and files of an earlier version have none
             with torch.no_grad():
                 self.objective.proxies.copy_(progress["proxies"])
 

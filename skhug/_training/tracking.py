@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from skhug._data.rows import Rows
 from skhug._device import to_tensor
@@ -46,7 +47,9 @@ def make_tracker(
     X, labels = rows.X[sample], to_tensor(rows.y[sample], device_of(objective.encoder))
 
     def measure() -> dict[str, float]:
-        x = Classwise(embed(objective.encoder, X), labels, objective.unit_proxies())
+        proxies = objective.unit_proxies()
+        proxies = proxies if isinstance(proxies, Tensor) else proxies[labels.unique()]
+        x = Classwise(embed(objective.encoder, X), labels, proxies)
         return {name: function(x) for name, function in functions.items()}
 
     return measure

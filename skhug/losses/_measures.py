@@ -44,7 +44,7 @@ _EXACT_GRAM = 1024
 def _subset(points: Tensor, most: int) -> Tensor:
     """All points, or ``most`` of them drawn with a seed of its own."""
     if len(points) <= most:
-        return points
+        return points[:]  # of a code its rows
     drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
     return points[drawn[:most].to(points.device)]
 

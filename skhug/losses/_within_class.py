@@ -93,9 +93,9 @@ def within_sum(
 def _own_proxies(proxies: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Each row's unit proxy, and the function from gradients in these to that in the proxies.
 
-    What is normalised is the fewer: the proxies or the rows.
+    What is normalised is the fewer, the proxies or the rows, and no proxies that are not stored.
     """
-    if len(proxies) <= len(labels):
+    if len(proxies) <= len(labels) and isinstance(proxies, Tensor):
         w, inverse = project(proxies)
         return w.index_select(0, labels), lambda push: tangent(
             torch.zeros_like(w).index_add_(0, labels, push), w, inverse

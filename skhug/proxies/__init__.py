@@ -10,9 +10,11 @@ from skhug.proxies._closed_forms import (
 )
 from skhug.proxies._minimised import maximal_separation, minimal_energy
 from skhug.proxies._nested import Nested
+from skhug.proxies._phase_code import CodedProxies
 from skhug.proxies._spherical_codes import spherical_code
 
 __all__ = [
+    "CodedProxies",
     "Learned",
     "Nested",
     "cross_polytope",

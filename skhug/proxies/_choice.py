@@ -26,14 +26,18 @@ from skhug.proxies._minimised import (
     maximal_separation,
     minimal_energy,
 )
-from skhug.proxies._spherical_codes import spherical_code
+from skhug.proxies._phase_code import PhaseCode, coherence_bound
+from skhug.proxies._spherical_codes import random_coherence, spherical_code
 
-__all__ = ["Learned", "optimal_proxies"]
+__all__ = ["Learned", "code_of_many", "optimal_proxies"]
 
 # ``n_points^2 n_components`` beyond which the least evaluations take too long.
 _LARGE = 5e8
 # Searched arrangements that a process keeps, and the most bytes of one: 64 MiB in all.
 _KEPT, _KEPT_BYTES = 8, 2**23
+# Numbers of proxies that are stored, 64 MiB in float32, and the share of random points' largest
+# cosine up to which a code stands for more: repulsion of so many points reaches no less.
+_STORED, _GOOD_OF_MANY = 2**24, 0.75
 # How much more energy, relatively, a better separated arrangement may have.
 _TIE = 1e-5
 
@@ -111,7 +115,8 @@ def optimal_proxies(
         whose energy is lower by less than a hundred-thousandth. For ``n_classes^2 n_components``
         above 5e8 (2,000 classes in 128 components) it is the :func:`spherical_code`, whose
         energy is within a thousandth of what a search finds and whose largest cosine is smaller;
-        for the separation above 3.5e7.
+        for the separation above 3.5e7. Estimators do not store more than 16.8 million numbers of
+        it: see :class:`CodedProxies`.
 
     Raises
     ------
@@ -149,6 +154,18 @@ def optimal_proxies(
     if isinstance(random_state, Integral) and 8 * n_classes * n_components <= _KEPT_BYTES:
         return _kept_search(n_classes, n_components, s, criterion, random_state).clone()
     return _search(n_classes, n_components, s, criterion, random_state)
+
+
+def code_of_many(n_classes: int, n_components: int) -> PhaseCode | None:
+    """Return the proxies of so many classes that they are not stored, None where they are.
+
+    These are the points of :func:`optimal_proxies`, float64, wherever that is a code.
+    """
+    if n_classes <= 2 * n_components or n_classes * n_components <= _STORED:
+        return None
+    bound = coherence_bound(n_classes, n_components)
+    good = bound <= _GOOD_OF_MANY * random_coherence(n_classes, n_components)
+    return PhaseCode(n_classes, n_components) if good else None
 
 
 def _search(

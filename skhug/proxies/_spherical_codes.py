@@ -12,7 +12,9 @@ from scipy.special import betaincinv
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-__all__ = ["coherence_bound", "phase_code", "random_coherence", "repel", "spherical_code"]
+from skhug.proxies._phase_code import coherence_bound, phase_code
+
+__all__ = ["random_coherence", "repel", "spherical_code"]
 
 # Share of random points' largest cosine up to which an algebraic code is taken: repulsion
 # reaches 0.65 to 0.75 in 16 components and more.
@@ -21,10 +23,6 @@ _GOOD = 0.65
 _ROUNDS = (200, 20)
 _MOVES = 20_000_000
 
-# Quarter turns: the phases of a complex unit vector that stay orthogonal or opposite.
-_PHASES = 4
-# Rows of a code made at once.
-_BLOCK_ROWS = 4096
 # Points among which repulsion looks for neighbours: a tile of cosines stays in a core's cache.
 _LEAF = 1024
 # First and last sharpness of the choice of neighbours, and step, a share of their distance.
@@ -88,58 +86,6 @@ def spherical_code(
     most, least = _ROUNDS
     points = repel(points, min(max(_MOVES // n_points, least), most), generator)
     return F.normalize(points.double(), dim=1)
-
-
-def phase_code(n_points: int, n_components: int) -> Tensor:
-    """Return points whose coordinates are the phases of polynomials modulo a prime.
-
-    A polynomial f without constant term gives the complex vector ``exp(2 pi i f(x) / p) /
-    sqrt(p)``, x = 0 .. p - 1, with p the largest prime up to ``n_components / 2``; it is taken
-    in four quarter turns, as real and imaginary parts. Points come in the order of f's
-    coefficients as digits in base p, lowest degree first.
-
-    Parameters
-    ----------
-    n_points, n_components : int
-        At least 1 and 6.
-
-    Returns
-    -------
-    points : Tensor of shape (n_points, n_components)
-        Unit rows, float64. No cosine is above :func:`coherence_bound`; coordinates beyond 2 p
-        are zero.
-
-    References
-    ----------
-    Weil, "On some exponential sums", PNAS 1948. Alltop, "Complex sequences with low periodic
-    correlations", IEEE Trans. Information Theory 1980 (quadratic and cubic phases).
-    """
-    p = _modulus(n_components)
-    points = torch.zeros(n_points, n_components, dtype=torch.float64)
-    for block, number in zip(
-        points.split(_BLOCK_ROWS), torch.arange(n_points).split(_BLOCK_ROWS), strict=True
-    ):
-        turn, digits = number % _PHASES, number // _PHASES
-        phase, power = torch.zeros(len(number), p, dtype=torch.int64), torch.arange(p)
-        while digits.any():
-            phase.add_((digits % p)[:, None] * power).remainder_(p)
-            digits, power = digits // p, power * torch.arange(p) % p
-        angle = 2 * math.pi * (phase.double() / p + turn[:, None].double() / _PHASES)
-        block[:, :p], block[:, p : 2 * p] = angle.cos(), angle.sin()
-    return points / math.sqrt(p)
-
-
-def coherence_bound(n_points: int, n_components: int) -> float:
-    """Return what no cosine between points of :func:`phase_code` exceeds, by Weil's theorem.
-
-    ``(k - 1) / sqrt(p)`` with k the highest degree in use; infinite where there is no code.
-    """
-    if n_components < 6:
-        return math.inf
-    p, degree = _modulus(n_components), 1
-    while _PHASES * p**degree < n_points:
-        degree += 1
-    return (degree - 1) / math.sqrt(p) if degree < p else math.inf
 
 
 def random_coherence(n_points: int, n_components: int) -> float:
@@ -207,11 +153,3 @@ def _leaves(points: Tensor, rows: Tensor, generator: torch.Generator) -> Iterato
     ordered = rows[(points[rows] @ direction).argsort()]
     for half in ordered.tensor_split(2):
         yield from _leaves(points, half, generator)
-
-
-def _modulus(n_components: int) -> int:
-    """Largest prime up to half the components, which are 4 or more."""
-    p = n_components // 2
-    while any(p % i == 0 for i in range(2, math.isqrt(p) + 1)):
-        p -= 1
-    return p

@@ -7,7 +7,8 @@ import torch
 
 from skhug.losses import hyperspherical_energy
 from skhug.proxies import minimal_energy, optimal_proxies, random_proxies, spherical_code
-from skhug.proxies._spherical_codes import coherence_bound, phase_code, random_coherence, repel
+from skhug.proxies._phase_code import coherence_bound, phase_code
+from skhug.proxies._spherical_codes import random_coherence, repel
 
 
 def largest_cosine(points):

@@ -14,6 +14,7 @@ from ranks import Ranks
 from torch import nn
 
 import skhug
+from skhug._distributed.joined import _in_few_messages
 from skhug._training.synchronised import synchronise
 
 # Rounding leaves so much between sums of a batch and sums of its parts.
@@ -59,6 +60,7 @@ def cases(table, *quick):
 QUICK = (
     "mlp",
     "members",
+    "coded",
     "momentum",
     "vectors",
     "repulsion",
@@ -255,6 +257,16 @@ def test_who_is_killed_is_named_and_a_checkpoint_goes_on(tmp_path, killed):
         again.close()
     assert not os.listdir(folder)
     assert_alike(resumed[0], whole, CLOSE["float64"])
+
+
+def test_small_buffers_go_by_one_message_and_large_ones_by_their_own():
+    weights, biases = torch.zeros(1000), torch.zeros(10)
+    large, wide = torch.zeros(2**20), torch.zeros(5, dtype=torch.float64)
+    messages = _in_few_messages([weights, large, biases, wide])
+    expected = [[weights, biases], [large], [wide]]
+    assert [[t.data_ptr() for t in m] for m in messages] == [
+        [t.data_ptr() for t in m] for m in expected
+    ]
 
 
 def test_without_torchrun_the_context_does_nothing(monkeypatch):
