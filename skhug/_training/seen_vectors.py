@@ -40,9 +40,15 @@ class KeptRows(NamedTuple):
         """Return at most so many rows, by a lot that hangs on their numbers alone."""
         if len(self.y) <= most:
             return self
-        lot = mixed(self.number.astype(np.uint64) + np.uint64(1))
-        drawn = np.sort(np.argpartition(lot, most)[:most])
+        drawn = self.places(most)
         return KeptRows(np.asarray(take(self.X, drawn)[:]), *(a[drawn] for a in self[1:]))
+
+    def places(self, most: int) -> np.ndarray:
+        """Return where the rows lie that :meth:`first` returns, in order."""
+        if len(self.y) <= most:
+            return np.arange(len(self.y))
+        lot = mixed(self.number.astype(np.uint64) + np.uint64(1))
+        return np.sort(np.argpartition(lot, most)[:most])
 
     def different(self) -> KeptRows:
         """Return rows that are repeated as one each, which weighs and counts for all of them."""
@@ -58,6 +64,9 @@ class KeptRows(NamedTuple):
 class SeenVectors(NamedTuple):
     """Sums of all rows so far, their number, rows to choose by, and what so many of them chose.
 
+    ``change`` (n_classes, n_features + 1) is what they added to the discriminant's weights and, in
+    the last column, its bias; None if it stands as it is.
+
     However rows are cut into calls, the same rows one after another are the same up to rounding.
     """
 
@@ -66,6 +75,7 @@ class SeenVectors(NamedTuple):
     kept: KeptRows | None = None
     chosen: Discriminant | None = None
     chosen_by: int = 0
+    change: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -99,34 +109,37 @@ class SeenVectors(NamedTuple):
         sums = before.sums.plus(sums)
         return before._replace(sums=sums, n_rows=n_before + len(rows.y), kept=kept)
 
-    def choosing(self, chosen: Discriminant | None) -> SeenVectors:
+    def choosing(self, chosen: Discriminant | None, change: np.ndarray | None) -> SeenVectors:
         """Return this with what its rows have chosen; as it was without a choice of theirs."""
         if chosen is None or self.kept is None or len(self.kept.y) < self.chosen_by:
             return self
-        return self._replace(chosen=chosen, chosen_by=len(self.kept.y))
+        return self._replace(chosen=chosen, chosen_by=len(self.kept.y), change=change)
 
     def packed(self) -> dict[str, Any] | None:
         """Return all but the rows as plain objects and CPU tensors; None of sums of too many."""
         if self.sums.sums.size + self.sums.squares.size > _MOST_NUMBERS:
             return None
         chosen = None if self.chosen is None else list(self.chosen)
+        change = None if self.change is None else to_tensor(self.change, torch.device("cpu"))
         return {
             "sums": _tensors(self.sums),
             "n_rows": self.n_rows,
             "chosen": chosen,
             "chosen_by": self.chosen_by,
+            "change": change,
         }
 
     @classmethod
     def unpacked(cls, saved: dict[str, Any], kept: KeptRows | None) -> SeenVectors:
         """Undo :meth:`packed`, with the rows where they are still known."""
-        chosen = saved["chosen"]
+        chosen, change = saved["chosen"], saved.get("change")  # older files have none
         return cls(
             Sums(**_arrays(saved["sums"])),
             saved["n_rows"],
             kept,
             None if chosen is None else Discriminant(*chosen),
             saved["chosen_by"],
+            None if change is None else to_numpy(change),
         )
 
 

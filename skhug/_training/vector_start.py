@@ -32,6 +32,7 @@ from skhug._model.held_out_classes import (
     deal_classes,
     hold_out,
 )
+from skhug._model.refinement import refined
 from skhug._model.sphere_encoder import SphereEncoder
 from skhug._model.whitening import Recipe, Whitening
 from skhug._parameters import SHORTHANDS
@@ -43,8 +44,13 @@ __all__ = ["VectorStart"]
 # Folds of the rows. Of fewer than so many, repeated ones are one: with weights or repeated they
 # choose alike.
 _FOLDS, _FEW_ROWS = 10, 200
-# Rows that are left out in turn, at most: so many, of so many numbers, with so many scores.
-_ROWS, _VALUES, _SCORES = 4096, 1 << 22, 1 << 21
+# Rows that are kept to choose by, at most: so many, of so many numbers, with so many scores; and
+# of them those that are left out in turn.
+_ROWS, _VALUES, _SCORES = 16384, 1 << 24, 1 << 21
+_LEFT_OUT, _LEFT_OUT_VALUES = 4096, 1 << 22
+# A discriminant is refined by so many products of a row's values with classes at most, where these
+# are so many rows of each class.
+_PRODUCTS, _ROWS_A_CLASS = 1 << 28, 4
 # Numbers in the sums of all folds: 256 MiB.
 _NUMBERS = 1 << 25
 # How far squares of centred proxies may be from those of a tight frame.
@@ -106,8 +112,8 @@ class VectorStart:
         self.moments = self.seen.sums.moments()
         known = 0 if before is None else before.sums.weight
         self.new_classes = (known == 0) & (self.seen.sums.weight > 0) & (before is not None)
-        self.chosen = self._choice() if chooses else None
-        self.seen = self.seen.choosing(self.chosen)
+        self.chosen, self.change = self._choice() if chooses else (None, None)
+        self.seen = self.seen.choosing(self.chosen, self.change)
 
     @cached_property
     def _search(self) -> _Search:
@@ -222,6 +228,9 @@ class VectorStart:
         if self.spec.head == "search":
             return
         weights, bias = discriminant(self.moments, self.chosen or self._guess())
+        if self.change is not None:
+            added = self.change[:, :-1]
+            weights, bias = weights + added, bias + self.change[:, -1] + added @ self.moments.centre
         inverse = _inverse(to_numpy(proxies).astype(np.float64))
         weights, bias = inverse @ (weights - weights.mean(0)), inverse @ (bias - bias.mean())
         with torch.no_grad():
@@ -237,22 +246,38 @@ class VectorStart:
         given = self.spec.shrinkage
         return found if given is None else found._replace(shrinkage=float(given))
 
-    def _choice(self) -> Discriminant | None:
+    def _choice(self) -> tuple[Discriminant | None, np.ndarray | None]:
         """Return what rows left out choose, of now or of before, if these were more."""
-        given, (sums, _, kept, chosen, chosen_by) = self.spec.shrinkage, self.seen
-        if chosen is not None and len(kept.y) < chosen_by:
-            return chosen if given is None else chosen._replace(shrinkage=float(given))
-        n_classes = len(sums.weight)
-        kept = kept.different() if len(kept.y) < _FEW_ROWS else kept
+        given, seen = self.spec.shrinkage, self.seen
+        if seen.chosen is not None and len(seen.kept.y) < seen.chosen_by:
+            if given is None:
+                return seen.chosen, seen.change
+            return seen.chosen._replace(shrinkage=float(given)), None
+        n_classes = len(seen.sums.weight)
+        kept = seen.kept.different() if len(seen.kept.y) < _FEW_ROWS else seen.kept
         folds = _deal(kept, n_classes)
         if folds is None:
-            return chosen
+            return seen.chosen, seen.change
         at = folds != NO_FOLD
         X, y, weight, count, _ = (a[at] for a in kept)
-        X, folds = np.asarray(X, np.float64), folds[at]
-        moments = FoldMoments.of(X, y, weight, n_classes, folds, count, sums)
+        X = np.asarray(X, np.float64)
+        moments = FoldMoments.of(X, y, weight, n_classes, folds[at], count, seen.sums)
         shrinkages = SHRINKAGES if given is None else (float(given),)
-        return choose(moments, X, y, weight, folds, shrinkages)
+        chosen = choose(moments, X, y, weight, folds[at], shrinkages)
+        return chosen, self._refined(moments, chosen, kept, folds) if given is None else None
+
+    @staticmethod
+    def _refined(
+        moments: FoldMoments, chosen: Discriminant, kept: KeptRows, folds: np.ndarray
+    ) -> np.ndarray | None:
+        """Return what is added to the discriminant where rows are many enough to tell."""
+        n_classes, width = moments.total.sums.shape
+        some = kept.places(_PRODUCTS // (n_classes * width))
+        if len(some) < max(_FEW_ROWS, _ROWS_A_CLASS * n_classes):
+            return None
+        X = np.asarray(kept.X[some])
+        X = X if X.dtype == np.float64 else X.astype(np.float32, copy=False)
+        return refined(moments, chosen, X, kept.y[some], kept.weight[some], folds[some])
 
 
 def _set_strength(encoder: SphereEncoder, strength: float) -> None:
@@ -272,8 +297,16 @@ def _inverse(points: np.ndarray) -> np.ndarray:
 
 
 def _deal(kept: KeptRows, n_classes: int) -> np.ndarray | None:
-    """Return the fold of each row, or None where none is left out."""
+    """Return the fold of each row, none of most where rows are many; None if none is left out."""
     width = kept.X.shape[1]
     most = min(_FOLDS, _NUMBERS // (width * (width + n_classes)))
-    rows = Rows(kept.X, kept.y, kept.weight)
-    return deal_folds(rows, most, lambda X: X) if most > 1 else None
+    some = kept.places(min(_LEFT_OUT, _LEFT_OUT_VALUES // width))
+    if most < 2 or not len(some):
+        return None
+    rows = Rows(kept.X[some], kept.y[some], kept.weight[some])
+    dealt = deal_folds(rows, most, lambda X: X)
+    if dealt is None:
+        return None
+    folds = np.full(len(kept.y), NO_FOLD)
+    folds[some] = dealt
+    return folds
