@@ -9,9 +9,9 @@ rest. Draws 0 to 4, of the classes and of the networks, are measured; settings w
 draws from 100 on, four and three, of networks trained for longer on the same images.
 
 Classification: so many rows of each class, tested on others of the classes, beside scikit-learn's
-heads. SupCon and NCA train a residual from the closed form, ``Vectors(strength=0)``; how far they
-go is chosen of five strengths by the MAP@R of classes held out, a third at a time, where there are
-six. One thread:
+heads; the most rows are all but those that are tested on. SupCon and NCA train a residual from the
+closed form, ``Vectors(strength=0)``; how far they go is chosen of five strengths by the MAP@R of
+classes held out, a third at a time, where there are six. One thread:
 
     pip install pytorch-metric-learning
     python benchmarks/evidence --data DIR --only vectors
@@ -32,7 +32,7 @@ from joblib import Parallel, delayed
 from sklearn.base import ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, pairwise_distances, roc_auc_score
 from sklearn.neighbors import NearestCentroid
 from threadpoolctl import threadpool_limits
 
@@ -214,11 +214,16 @@ def _head(lab: Lab, of: str, name: str, k: int, seed: int) -> dict[str, float]:
         model.fit(part.X, part.y)
         seconds = time.process_time() - start
         measured = {"accuracy": float(np.mean(model.predict(part.X_new) == part.y_new))}
-        if not isinstance(model, NearestCentroid):
-            p = np.nan_to_num(np.asarray(model.predict_proba(part.X_new), dtype=float)) + 1e-12
-            p /= p.sum(1, keepdims=True)
-            measured["log-loss"] = log_loss(part.y_new, p, labels=model.classes_)
-    return {**measured, "seconds": seconds}
+        if isinstance(model, NearestCentroid):
+            scores = -pairwise_distances(part.X_new, model.centroids_)
+        else:
+            scores = np.nan_to_num(np.asarray(model.predict_proba(part.X_new), dtype=float)) + 1e-12
+            scores /= scores.sum(1, keepdims=True)
+            measured["log-loss"] = log_loss(part.y_new, scores, labels=model.classes_)
+        areas = [
+            roc_auc_score(part.y_new == c, s) for c, s in zip(model.classes_, scores.T, strict=True)
+        ]
+    return {**measured, "AUC": float(np.mean(areas)), "seconds": seconds}
 
 
 def _searches(lab: Lab, of: str, name: str, draws: int) -> dict[str, list[float]]:
@@ -249,14 +254,17 @@ def _table_of_heads(of: str, vectors: VectorSet, heads: dict) -> Table:
         for k in vectors.counts:
             measured = by_rows.get(str(k), {})
             shown = (
-                f"{np.mean(measured[m]):.3f}" for m in ("accuracy", "log-loss") if m in measured
+                f"{np.mean(measured[m]):.3f}"
+                for m in ("accuracy", "log-loss", "AUC")
+                if m in measured
             )
             cells.append(" / ".join(shown))
         most = by_rows[str(vectors.counts[-1])]
         error = mean_and_error(most["accuracy"])["standard_error"]
         rows.append([name, *cells, f"{error:.3f}", f"{np.mean(most['seconds']):.2f}"])
     text = (
-        "Accuracy / log-loss by rows a class, mean of the draws; of the most rows also the "
+        "Accuracy / log-loss / AUC, that of each class against the others in the mean, by rows a "
+        "class, mean of the draws (nearest centroids have no log-loss); of the most rows also the "
         "accuracy's standard error and the CPU seconds of a fit."
     )
     header = ["", *(str(k) for k in vectors.counts), "±", "seconds"]

@@ -14,7 +14,7 @@ def lab(tmp_path, monkeypatch):
     for module in (common, harness):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     rng = np.random.default_rng(0)
-    y = np.repeat([f"package {i:02}" for i in range(17)], 80)
+    y = np.repeat([f"package {i:02}" for i in range(17)], 122)
     X = rng.standard_normal((len(y), 8)).astype(np.float16)
     np.savez(tmp_path / vector_sets.FILE, X=X, y=y)
     y = np.repeat(np.arange(20), 18)
@@ -41,6 +41,7 @@ def test_all_sets_are_measured_and_published(lab, tmp_path, monkeypatch):
         assert "1" in ours
         assert "1" not in later
         assert ours["1"]["log-loss"] == pytest.approx([np.log(n_classes)] * 2)
+        assert ours["1"]["AUC"] == [0.5, 0.5]
         assert 0 <= np.mean(part["search"][vectors.RAW]["MAP@R"]) < 0.5
     assert "Few rows a class" in (tmp_path / "evidence_vectors_quick.md").read_text()
 
