@@ -259,7 +259,7 @@ def _table_of_heads(of: str, vectors: VectorSet, heads: dict) -> Table:
                 if m in measured
             )
             cells.append(" / ".join(shown))
-        most = by_rows[str(vectors.counts[-1])]
+        most = by_rows[max(by_rows, key=int)]
         error = mean_and_error(most["accuracy"])["standard_error"]
         rows.append([name, *cells, f"{error:.3f}", f"{np.mean(most['seconds']):.2f}"])
     text = (

@@ -36,6 +36,9 @@ _WAY = 6.0
 _PULL = 1.5
 # By how much, in rows, another form than the usual has to be better.
 _PULL_FORM = 1.0
+# The same for a weaker shrinkage than the strongest, times log(1 - l) beyond that one's and over
+# the degrees of freedom of the covariance within classes: of few it tells little.
+_PULL_SHRINKAGE = 16.0
 # Features that a vector's noise amounts to, independent ones of equal variance: so many, and for
 # each direction that the rows vary in so many at most.
 _FEATURES, _OF_A_DIRECTION = 12.0, 2.0
@@ -206,7 +209,9 @@ def choose(
     others = [moments.without(folds[part[0]]) for part in parts]
     best, least, best_found = typical(everything), np.inf, []
     guess, usual = best.sharpness, best.form
+    free = max(everything.count.sum() - np.count_nonzero(everything.count), 1.0)
     for shrinkage in shrinkages:
+        far = np.log1p(-shrinkage) - np.log1p(-max(shrinkages)) if shrinkage < 1 else 0.0
         found = [directions(rest, shrinkage, spectrum) for rest in others]
         for form, scores_of in FORMS.items():
             scores = np.empty((len(X), len(log_shares)))
@@ -214,7 +219,7 @@ def choose(
                 weights, bias = scores_of(one)
                 scores[part] = (X[part] - rest.centre) @ weights.T + bias
             sharpness, loss = fit_sharpness(scores, y, weight, log_shares, guess)
-            loss += (form != usual) * _PULL_FORM / len(y)
+            loss += ((form != usual) * _PULL_FORM + far * _PULL_SHRINKAGE / free) / len(y)
             if loss < least:
                 best, least, best_found = Discriminant(shrinkage, sharpness, form), loss, found
     whole = weight @ _variances(directions(everything, best.shrinkage, spectrum))[y]
