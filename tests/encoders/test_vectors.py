@@ -327,6 +327,22 @@ def test_the_sharpness_makes_up_for_the_means_of_fewer_rows_in_folds(monkeypatch
     assert chosen.sharpness == pytest.approx(of_folds * longer)
 
 
+@pytest.mark.parametrize(("rows_a_class", "kept"), [(2, False), (60, True)])
+def test_a_weak_shrinkage_chosen_by_few_rows_has_to_be_clearly_better(
+    rows_a_class, kept, monkeypatch
+):
+    X, y = vectors(rows_a_class=rows_a_class, noise=0.7, width=16, dtype="f8")
+    folds = np.empty(len(y), int)
+    folds[y.argsort()] = np.arange(len(y)) % 5
+    moments = FoldMoments.of(X, y, np.ones(len(y)), 6, folds)
+    chosen = choose(moments, X, y, np.ones(len(y)), folds).shrinkage
+    monkeypatch.setattr("skhug._model.discriminant._PULL_SHRINKAGE", 0.0)
+    freely = choose(moments, X, y, np.ones(len(y)), folds).shrinkage
+    assert freely < 0.95
+    assert (chosen == freely) == kept
+    assert kept or chosen > freely
+
+
 def test_two_classes_and_fewer_components_than_a_simplex_needs():
     X, y = vectors(n_classes=2)
     assert HUGClassifier(random_state=0).fit(X, y).score(X, y) > 0.95
