@@ -57,8 +57,8 @@ class Vectors(Encoder):
     ``partial_fit`` adds the rows to sums from which the closed form is solved anew: the
     discriminant is that of one fit on all rows, but for rounding, and is not trained; so is that of
     search, with l, p, v and the map of the first call, and where ``max_epochs`` is passed it trains
-    an epoch on the rows of each call. What the discriminant chooses is chosen from up to 16,384 rows
-    of the stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was
+    an epoch on the rows of each call. What the discriminant chooses is chosen from up to 16,384
+    rows of the stream, kept in memory and in no file or pickle; behind a ``fit`` or a file what was
     chosen stays until as many rows came again. A fit keeps sums of up to 4,194,304 numbers for it.
     With ``warm_start`` the closed form is of the new rows, and the trained map and proxies of
     search go on. Validation rows calibrate the discriminant's probabilities, and with
