@@ -42,6 +42,7 @@ from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.losses._nested import Prefix
+from skhug.losses._within_class import log_shares
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
@@ -140,11 +141,14 @@ class Settings(NamedTuple):
         How often a sampler draws its class does not count: where new rows come by the classes'
         natural frequencies, these choose the better epoch and calibrate better.
         """
+        n_classes, prior = len(self.class_weight), self.uniformity.prior
         if self.coefficients is row_coefficients:
-            return rows.weight * self.class_weight[rows.y]
-        n_classes = len(self.class_weight)
-        total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
-        return rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
+            counted = rows.weight * self.class_weight[rows.y]
+        else:
+            total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
+            counted = rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
+        # What is fitted with a prior is right where all classes are equally frequent.
+        return counted if prior is None else counted / np.asarray(prior, dtype=float)[rows.y]
 
 
 def resolve(
@@ -207,7 +211,7 @@ def resolve(
     balanced = isinstance(e.class_weight, str)
     # Rows of a batch that each member sees.
     seen = course["batch_size"] * (1 if members == 1 else 1 - 1 / members)
-    return Settings(
+    settings = Settings(
         encoder=encoder,
         n_components=width,
         width_given=e.n_components is not None,
@@ -238,6 +242,36 @@ def resolve(
         seed=seed,
         **course,
     )
+    return settings._replace(uniformity=_with_shares(settings, rows))
+
+
+def _with_shares(settings: Settings, rows: Rows) -> Uniformity:
+    """Return the measure with the classes' shares in these rows, if it asks for them.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not known, or do not fit the classes.
+    """
+    measure, n_classes = settings.uniformity, len(settings.class_weight)
+    if measure.prior is None:
+        return measure
+    measure.check()
+    if not isinstance(measure.prior, str):
+        if not log_shares(measure.prior, torch.empty(n_classes, 0)).isfinite().all():
+            raise ValueError(
+                f"prior={measure.prior!r}: a class of share 0 would have no rows. Pass numbers "
+                "above 0, or 'train'."
+            )
+        return measure
+    if settings.sampler is not None:
+        raise ValueError(
+            "prior='train' takes the classes' shares in the rows, and batch_sampler draws classes "
+            "alike: leave one of them out."
+        )
+    counted = settings._replace(uniformity=MHE()).counts(rows)
+    shares = rows.shards.total(np.bincount(rows.y, counted, n_classes))
+    return clone(measure).set_params(prior=shares / shares.sum())
 
 
 def _course(
