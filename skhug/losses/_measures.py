@@ -19,7 +19,7 @@ from torch import Tensor
 from skhug._configured import explained
 from skhug._docs import public
 from skhug.losses._energy import energy_gradient, gram_logdet, hyperspherical_energy, separation
-from skhug.losses._uniformity import EXACT_POINTS, Uniformity, drawn_points
+from skhug.losses._uniformity import Uniformity, drawn_points
 
 __all__ = ["MGD", "MHE", "MHS", "Uniformity"]
 __dir__ = public(globals())
@@ -122,7 +122,7 @@ class MHE(Uniformity):
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return the energy per class: exact up to 4,096 classes, beyond an unbiased estimate."""
-        subset = drawn_points(proxies, EXACT_POINTS)
+        subset = drawn_points(proxies)
         return _pairs_a_class(proxies, subset) * hyperspherical_energy(subset, self.s)
 
     def _draw(self, n_proxies: int, device: torch.device) -> Tensor | None:
@@ -185,7 +185,7 @@ class MHS(Uniformity):
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return ``between``, from 4,096 classes on by the mean over a random subset's pairs."""
-        subset = drawn_points(proxies, EXACT_POINTS)
+        subset = drawn_points(proxies)
         pairs = math.comb(len(proxies), 2) / math.comb(len(subset), 2)
         return self.between(subset) + self.temperature * math.log(pairs)
 

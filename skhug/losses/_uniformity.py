@@ -27,11 +27,12 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 # Which proxies a row is repelled from.
 _OVER = ("others", "all")
 # Fixed points beyond this number are measured on a random subset of this size.
-EXACT_POINTS = 4096
+_EXACT_POINTS = 4096
 
 
-def drawn_points(points: Tensor, most: int) -> Tensor:
-    """All points, or ``most`` of them drawn with a seed of its own."""
+def drawn_points(points: Tensor, most: int | None = None) -> Tensor:
+    """All points, or ``most`` of them drawn with a seed of its own; 4,096 if nothing is said."""
+    most = _EXACT_POINTS if most is None else most
     if len(points) <= most:
         return points[:]  # of a code its rows
     drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
@@ -131,7 +132,7 @@ class Uniformity(Configured):
         >>> MHE().between_fixed(torch.eye(3))
         tensor(1.)
         """
-        value = self.between(drawn_points(proxies, EXACT_POINTS))
+        value = self.between(drawn_points(proxies))
         self._check_between(value)
         return value
 
