@@ -23,6 +23,7 @@ from skhug._device import (
     has_bfloat16,
     resolve_device,
     resolve_dtype,
+    to_numpy,
 )
 from skhug._distributed.group import ALONE, Alone
 from skhug._model.sphere_encoder import SphereEncoder
@@ -148,7 +149,7 @@ class Settings(NamedTuple):
             total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
             counted = rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
         # What is fitted with a prior is right where all classes are equally frequent.
-        return counted if prior is None else counted / np.asarray(prior, dtype=float)[rows.y]
+        return counted if prior is None else counted / prior[rows.y]
 
 
 def resolve(
@@ -257,21 +258,29 @@ def _with_shares(settings: Settings, rows: Rows) -> Uniformity:
     if measure.prior is None:
         return measure
     measure.check()
-    if not isinstance(measure.prior, str):
-        if not log_shares(measure.prior, torch.empty(n_classes, 0)).isfinite().all():
+    if isinstance(measure.prior, str):
+        shares = _shares_of(settings, rows)
+    else:
+        shares = log_shares(measure.prior, torch.empty(n_classes, 0, dtype=torch.float64)).exp()
+        shares = to_numpy(shares)
+        if not shares.all():
             raise ValueError(
                 f"prior={measure.prior!r}: a class of share 0 would have no rows. Pass numbers "
                 "above 0, or 'train'."
             )
-        return measure
+    return clone(measure).set_params(prior=shares)
+
+
+def _shares_of(settings: Settings, rows: Rows) -> np.ndarray:
+    """Return the classes' shares in what is trained on, as the rows count there."""
     if settings.sampler is not None:
         raise ValueError(
             "prior='train' takes the classes' shares in the rows, and batch_sampler draws classes "
             "alike: leave one of them out."
         )
     counted = settings._replace(uniformity=MHE()).counts(rows)
-    shares = rows.shards.total(np.bincount(rows.y, counted, n_classes))
-    return clone(measure).set_params(prior=shares / shares.sum())
+    totals = rows.shards.total(np.bincount(rows.y, counted, len(settings.class_weight)))
+    return totals / totals.sum()
 
 
 def _course(

@@ -104,7 +104,7 @@ def _on_device(measure: Uniformity, device: torch.device, dtype: torch.dtype) ->
     """Return a measure whose shares lie where it is computed: no step has to bring them there."""
     if measure.prior is None:
         return measure
-    return clone(measure).set_params(prior=torch.as_tensor(measure.prior, dtype=dtype).to(device))
+    return clone(measure).set_params(prior=to_tensor(measure.prior, device, dtype))
 
 
 def build_batches(

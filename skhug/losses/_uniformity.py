@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skhug._configured import Configured
 
-__all__ = ["Uniformity", "drawn_points", "power"]
+__all__ = ["Uniformity", "as_shares", "drawn_points", "power"]
 
 # Parameters of the measures: what is allowed, in code and in words.
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -175,10 +175,10 @@ class Uniformity(Configured):
         if isinstance(self.prior, str) and self.prior == "train":
             return
         try:
-            shares = np.asarray(self.prior, dtype=float)
+            shares = as_shares(self.prior)
         except (TypeError, ValueError):
-            shares = np.zeros(0)
-        if shares.ndim != 1 or not (np.isfinite(shares) & (shares >= 0)).all() or not shares.any():
+            shares = torch.zeros(0)
+        if shares.ndim != 1 or not (shares.isfinite() & (shares >= 0)).all() or not shares.any():
             raise ValueError(
                 f"{name}: prior={self.prior!r}: pass None, 'train', or one number above 0 for each "
                 "class, in the order of classes_."
@@ -187,6 +187,11 @@ class Uniformity(Configured):
     def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return a row's cost at a squared distance from its proxy, and its derivative."""
         return power(squared, -self.s_within)
+
+
+def as_shares(prior: Any) -> Tensor:
+    """Return numbers of classes as a tensor: a tensor stays where it is."""
+    return prior if isinstance(prior, Tensor) else torch.from_numpy(np.array(prior, dtype=float))
 
 
 def power(squared: Tensor, exponent: float) -> tuple[Tensor, Tensor | float]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from skhug._sphere import project, tangent
+from skhug.losses._uniformity import as_shares
 
 
 class WithinGradients(NamedTuple):
@@ -193,7 +194,7 @@ def log_shares(prior: Any, w: Tensor) -> Tensor:
     """
     if prior is None:
         return w.new_full((), -math.log(len(w)))
-    shares = torch.as_tensor(prior, dtype=w.dtype, device=w.device)
+    shares = as_shares(prior).to(w.device, w.dtype)
     if len(shares) != len(w):
         raise ValueError(
             f"prior has {len(shares)} shares and there are {len(w)} classes: pass one for each."

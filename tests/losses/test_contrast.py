@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_iris
 from torch.nn import functional as F
 
+import skhug
 from skhug import MLP, BalancedBatches, HUGClassifier, HUGEmbedder, Learned
 from skhug.losses import MHE, HUGLoss
 from skhug.proxies import optimal_proxies
@@ -136,6 +138,14 @@ def test_a_prior_moves_the_boundary_towards_the_small_class():
     assert model.uniformity.prior == "train"
 
 
+def test_shares_may_be_any_numbers_in_a_row():
+    x, w, y, coef = a_batch()
+    expected = HUGLoss(MEASURES[2]).within(x, w, y, coef)
+    for prior in (np.array(SHARES), torch.tensor(SHARES), pd.Series(SHARES, list("abcd"))):
+        measure = MHE(repulsion=1.5, repulsion_over="all", s_within=-4.0, prior=prior)
+        torch.testing.assert_close(HUGLoss(measure).within(x, w, y, coef), expected)
+
+
 def test_shares_are_those_of_what_counts():
     X, y = load_iris(return_X_y=True)
     weight = np.where(y == 0, 4.0, 1.0)
@@ -156,12 +166,10 @@ def test_both_estimators_train_with_it_and_save_it(Estimator, proxies, tmp_path)
     X, y = load_iris(return_X_y=True)
     measure = MHE(repulsion=2.0, repulsion_over="all", repulsion_scale=5.0, prior=[1, 1, 2])
     model = Estimator(
-        encoder="mlp", uniformity=measure, proxies=proxies, max_epochs=20, random_state=0
+        MLP(16, members=1), uniformity=measure, proxies=proxies, max_epochs=20, random_state=0
     ).fit(X, y)
     nearest = (model.transform(X) @ model.proxies_.T).argmax(1)
     assert np.mean(nearest == y) > 0.9
-    import skhug
-
     model.save(tmp_path / "m.skhug")
     assert skhug.load(tmp_path / "m.skhug").uniformity.prior == [1, 1, 2]
 
@@ -187,6 +195,7 @@ def test_a_stream_takes_the_shares_of_its_rows():
         (MHE(repulsion=1.0, prior="train"), "acts in the sum over all"),
         (MHE(repulsion=1.0, repulsion_over="all", prior="balanced"), "pass None, 'train', or one"),
         (MHE(repulsion=1.0, repulsion_over="all", prior=[1, -1, 1]), "pass None, 'train', or one"),
+        (MHE(repulsion=1.0, repulsion_over="all", prior=[[1, 1, 1]]), "pass None, 'train', or one"),
         (MHE(repulsion=1.0, repulsion_over="all", prior=[1, 0, 1]), "a class of share 0"),
         (MHE(repulsion=1.0, repulsion_over="all", prior=[1, 1]), "has 2 shares and there are 3"),
     ],
