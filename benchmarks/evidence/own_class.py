@@ -15,7 +15,7 @@ from evidence.contenders import CROSS_ENTROPY, NORMALISED, RATES, ours, values
 from evidence.data import Split, Task
 from evidence.harness import Lab, Setting, as_json, comparison, publish
 from evidence.models import Budget, probabilities
-from skhug import MHE, MLP
+from skhug import MHE, MLP, Learned
 
 
 def measures(name: str, *several: Any, **fixed: Any) -> tuple[Setting, ...]:
@@ -24,14 +24,15 @@ def measures(name: str, *several: Any, **fixed: Any) -> tuple[Setting, ...]:
 
 
 REFERENCE = "NTCE"
+OVER_ALL = measures("repulsion_scale", 5.0, 10.0, 2.5, repulsion=2.0, repulsion_over="all")
 CONTENDERS = {
     **CROSS_ENTROPY,
     **{name: NORMALISED[name] for name in ("normalised softmax", "ArcFace", "NTCE")},
     "HUG mhe": ours(measures("s_within", -2.0, -4.0, -1.0)),
     "HUG mhe -2, repulsion": ours(measures("repulsion", 1.0, 2.0, 0.5)),
-    "HUG mhe -2, own class in the sum": ours(
-        measures("repulsion_scale", 5.0, 10.0, 2.5, repulsion=2.0, repulsion_over="all")
-    ),
+    "HUG mhe -2, own class in the sum": ours(OVER_ALL),
+    "HUG mhe -2, own class in the sum, learned": ours(OVER_ALL, proxies=Learned()),
+    "HUG mhe -2, own class in the sum, following": ours(OVER_ALL, proxies=Learned(momentum=0.9)),
 }
 
 
