@@ -148,8 +148,12 @@ class Settings(NamedTuple):
         else:
             total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
             counted = rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
-        # What is fitted with a prior is right where all classes are equally frequent.
-        return counted if prior is None else counted / prior[rows.y]
+        if prior is None:
+            return counted
+        # What is fitted with a prior is right where all classes are equally frequent. Of a class
+        # without a row to train on nothing is known.
+        share = prior[rows.y]
+        return np.divide(counted, share, out=np.zeros_like(counted), where=share > 0)
 
 
 def resolve(

@@ -193,6 +193,18 @@ def test_a_stream_takes_the_shares_of_its_rows():
     assert model.score(X, y) > 0.8
 
 
+def test_validation_rows_of_a_class_without_training_rows_do_not_count():
+    X, y = load_iris(return_X_y=True)
+    measure = MHE(repulsion=2.0, repulsion_over="all", prior="train")
+    model = HUGClassifier(MLP(8, members=1), uniformity=measure, max_epochs=3, random_state=0)
+    known = y < 2
+    found = []
+    for rows in (np.arange(0, 150, 3), np.arange(0, 100, 3)):  # with the third class, and without
+        model.fit(X, y, sample_weight=known.astype(float), X_val=X[rows], y_val=y[rows])
+        found.append(model.predict_proba(X))
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
