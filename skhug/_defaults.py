@@ -23,6 +23,7 @@ from skhug._device import (
     has_bfloat16,
     resolve_device,
     resolve_dtype,
+    to_numpy,
 )
 from skhug._distributed.group import ALONE, Alone
 from skhug._model.sphere_encoder import SphereEncoder
@@ -42,6 +43,7 @@ from skhug.encoders._mlp import MEMBERS, SOFTNESS
 from skhug.losses import MHE, Uniformity
 from skhug.losses._coefficients import epoch_coefficients, row_coefficients
 from skhug.losses._nested import Prefix
+from skhug.losses._within_class import log_shares
 from skhug.optimizers import SCHEDULES, default_weight_decay
 from skhug.optimizers._schedules import cycle_ends
 from skhug.proxies._choice import Learned, Optimal
@@ -140,11 +142,18 @@ class Settings(NamedTuple):
         How often a sampler draws its class does not count: where new rows come by the classes'
         natural frequencies, these choose the better epoch and calibrate better.
         """
+        n_classes, prior = len(self.class_weight), self.uniformity.prior
         if self.coefficients is row_coefficients:
-            return rows.weight * self.class_weight[rows.y]
-        n_classes = len(self.class_weight)
-        total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
-        return rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
+            counted = rows.weight * self.class_weight[rows.y]
+        else:
+            total = rows.shards.total(np.bincount(rows.y, rows.weight, n_classes))  # classes alike
+            counted = rows.weight / np.maximum(total, np.finfo(float).tiny)[rows.y]
+        if prior is None:
+            return counted
+        # What is fitted with a prior is right where all classes are equally frequent. Of a class
+        # without a row to train on nothing is known.
+        share = prior[rows.y]
+        return np.divide(counted, share, out=np.zeros_like(counted), where=share > 0)
 
 
 def resolve(
@@ -207,7 +216,7 @@ def resolve(
     balanced = isinstance(e.class_weight, str)
     # Rows of a batch that each member sees.
     seen = course["batch_size"] * (1 if members == 1 else 1 - 1 / members)
-    return Settings(
+    settings = Settings(
         encoder=encoder,
         n_components=width,
         width_given=e.n_components is not None,
@@ -238,6 +247,44 @@ def resolve(
         seed=seed,
         **course,
     )
+    return settings._replace(uniformity=_with_shares(settings, rows))
+
+
+def _with_shares(settings: Settings, rows: Rows) -> Uniformity:
+    """Return the measure with the classes' shares in these rows, if it asks for them.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not known, or do not fit the classes.
+    """
+    measure, n_classes = settings.uniformity, len(settings.class_weight)
+    if measure.prior is None:
+        return measure
+    measure.check()
+    if isinstance(measure.prior, str):
+        shares = _shares_of(settings, rows)
+    else:
+        shares = log_shares(measure.prior, torch.empty(n_classes, 0, dtype=torch.float64)).exp()
+        shares = to_numpy(shares)
+        if not shares.all():
+            raise ValueError(
+                f"prior={measure.prior!r}: a class of share 0 would have no rows. Pass numbers "
+                "above 0, or 'train'."
+            )
+    return clone(measure).set_params(prior=shares)
+
+
+def _shares_of(settings: Settings, rows: Rows) -> np.ndarray:
+    """Return the classes' shares in what is trained on, as the rows count there."""
+    if settings.sampler is not None:
+        raise ValueError(
+            "prior='train' takes the classes' shares in the rows, and batch_sampler draws classes "
+            "alike: leave one of them out."
+        )
+    counted = settings._replace(uniformity=MHE()).counts(rows)
+    totals = rows.shards.total(np.bincount(rows.y, counted, len(settings.class_weight)))
+    return totals / totals.sum()
 
 
 def _course(

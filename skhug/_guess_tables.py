@@ -44,7 +44,9 @@ NAMES: dict[str, dict[str, str]] = {
         "Pass encoder=Pretrained(module, {guess}=True).": "frozen",
         "Pass encoder=Pretrained(module, ...).": "pretrained freeze weights_path",
         "Pass it to the measure, uniformity=MHE({guess}=...).": "s s_within repulsion "
-        "repulsion_scale n_sampled",
+        "repulsion_scale repulsion_over n_sampled",
+        "Pass uniformity=MHE(repulsion=2, repulsion_over='all', prior='train').": "prior priors "
+        "logit_adjustment class_prior",
         "Pass uniformity=MHS(temperature=...).": "temperature tau",
         "Pass it to the measure, uniformity=MGD({guess}=...).": "eps",
         "This loss has no margin: proxies stand as far apart as they can. "
@@ -138,7 +140,8 @@ NAMES: dict[str, dict[str, str]] = {
         "attached": "detach detached",
         "The proxies are an argument of the call: loss(embeddings, labels, proxies).": "proxies "
         "n_classes num_classes embedding_size n_components",
-        "Pass it to the measure, HUGLoss(MHE({guess}=...)).": "s s_within repulsion n_sampled",
+        "Pass it to the measure, HUGLoss(MHE({guess}=...)).": "s s_within repulsion "
+        "repulsion_over prior n_sampled",
         "Pass HUGLoss(MHS(temperature=...)).": "temperature",
         "This loss has no margin: HUGLoss(MHE(repulsion=...)) repels rows from the other classes' "
         "proxies.": "margin",

@@ -26,7 +26,8 @@ from evidence.harness import Lab
 QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
     "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors",
-    "verification", "nested", "unseen", "open_set",
+    "verification", "nested", "unseen", "open_set", "own_class",
+    "autoattack",  # needs torchattacks
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from evidence.harness import (
     in_words,
     publish,
 )
-from evidence.models import Budget
+from evidence.models import Budget, fit_hug, probabilities
 from skhug import MLP, HUGClassifier
 
 # Logits of squared distances d2 to the proxies, from parameters, and where their fit starts.
@@ -90,17 +90,8 @@ FULL = [
 QUICK = [_SMALL._replace(budget=Budget(MLP(members=1), epochs=10), trials=1, draws=(0, 1))]
 
 
-def train_hug(
-    budget: Budget, X: np.ndarray, y: np.ndarray, seed: int, n_classes: int, **params: Any
-) -> HUGClassifier:
-    """Train ours and keep the estimator, which has probabilities; the width is its default."""
-    return HUGClassifier(
-        budget.encoder, max_epochs=budget.epochs, random_state=seed, **params
-    ).fit(X, y)  # fmt: skip
-
-
 def _hug(**fixed: Any) -> Contender:
-    return Contender(partial(train_hug, **fixed), "HUG")
+    return Contender(partial(fit_hug, **fixed), "HUG")
 
 
 DEFAULTS = "HUG, defaults"
@@ -112,10 +103,7 @@ CONTENDERS = {
 
 def probabilistic(model: Any, split: Split) -> dict[str, float]:
     """Log-likelihood (minus the log-loss), accuracy and ECE."""
-    if hasattr(model, "predict_proba"):
-        probability = model.predict_proba(split.X_test)
-    else:
-        probability = torch.from_numpy(model.decision(split.X_test)).softmax(1).numpy()
+    probability = probabilities(model, split.X_test)
     return {
         "log-likelihood": -log_loss(probability, split.y_test),
         "ECE": expected_calibration_error(probability, split.y_test),

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from evidence import losses
 from evidence.harness import OURS, Contender, Setting
-from evidence.models import Budget, train_hug, train_peer
+from evidence.models import Budget, fit_hug, train_hug, train_peer
 from skhug import MGD, MHE, MHS, Learned
 
 # Learning rates and weight decays in the order in which they are tried.
@@ -40,6 +40,11 @@ def peer(loss: type, family: str, own: tuple[Setting, ...] = ({},), **fixed: Any
 def hug(own: tuple[Setting, ...] = ({},), family: str = OURS, **fixed: Any) -> Contender:
     """HUGClassifier with some parameters fixed."""
     return Contender(partial(train_hug, **fixed), family, own)
+
+
+def ours(own: tuple[Setting, ...] = ({},), **fixed: Any) -> Contender:
+    """HUGClassifier in its default width, with its probabilities."""
+    return Contender(partial(fit_hug, **fixed), OURS, own)
 
 
 def estimator(make: Any, own: tuple[Setting, ...]) -> Contender:

@@ -54,24 +54,38 @@ def load(folder: Path | None, task: Task, validation: float = 0.0) -> Split:
         What to load.
     validation : float
         Share of the training rows that takes the test rows' place, changed labels and all; 0 is
-        the test.
+        the test. Of a long tail, whose smallest classes have no row to spare, it is rows of the
+        training set that the task does not use, as many of each class.
     """
     split = IMAGES[task.data](folder) if task.data in IMAGES else _tabular(folder, task)
     rng = np.random.RandomState(1000 * task.fold)
-    X, y = split.X, split.y
+    X, y, used = split.X, split.y, np.arange(len(split.y))
     if task.rows:
         rows = rng.permutation(len(y))[: task.rows]
-        X, y = X[rows], y[rows]
+        X, y, used = X[rows], y[rows], rows
     if task.change:
         name, amount = task.change
         rows, y = CHANGES[name](y, amount, rng)
-        X = X[rows]
+        X, used = X[rows], used[rows]
     X_test, y_test = split.X_test, split.y_test
-    if validation:
+    if validation and task.change and task.change[0] == "long tail":
+        rows = _alike(split.y, used)
+        X_test, y_test = split.X[rows], split.y[rows]
+    elif validation:
         X, X_test, y, y_test = train_test_split(
             X, y, test_size=validation, stratify=y, random_state=task.fold
         )
     return Split(X, y, X_test, y_test, split.n_classes)
+
+
+def _alike(y: np.ndarray, used: np.ndarray, most: int = 200) -> np.ndarray:
+    """Return rows that are not used, as many of each class, and at most so many."""
+    left = np.setdiff1d(np.arange(len(y)), used)
+    left = np.random.RandomState(0).permutation(left)
+    count = min(most, np.bincount(y[left], minlength=y.max() + 1).min())
+    if count == 0:
+        raise ValueError("The task uses all rows of a class: pass it fewer.")
+    return np.concatenate([left[y[left] == c][:count] for c in range(y.max() + 1)])
 
 
 @cache  # a worker loads it once: unpacking it takes as long as a short training

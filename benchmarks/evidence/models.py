@@ -51,12 +51,19 @@ class Model:
         From raw rows to the network's input, and from that to outputs.
     scores : callable
         From outputs, (n, width), to scores, (n, n_classes); the largest is the class.
+    temperature : float
+        By which scores are divided where they become probabilities.
     """
 
     def __init__(
-        self, prepare: nn.Module, body: nn.Module, scores: Callable[[Tensor], Tensor]
+        self,
+        prepare: nn.Module,
+        body: nn.Module,
+        scores: Callable[[Tensor], Tensor],
+        temperature: float = 1.0,
     ) -> None:
         self.prepare, self.body, self.scores = prepare, body, scores
+        self.temperature = temperature
 
     def outputs(self, X: Tensor) -> Tensor:
         """Return the network's outputs for raw rows, differentiable in these."""
@@ -79,7 +86,7 @@ class Model:
         return self.decision(X).argmax(1)
 
 
-def train_hug(
+def fit_hug(
     budget: Budget,
     X: np.ndarray,
     y: np.ndarray,
@@ -88,22 +95,37 @@ def train_hug(
     *,
     softness: float | None = None,
     **params: Any,
-) -> Model:
-    """Train ours with these parameters of HUGClassifier; all classes occur in ``y``.
+) -> HUGClassifier:
+    """Fit ours and keep the estimator, which has probabilities; the width is its default.
 
     ``softness`` takes the place of the encoder's.
     """
     encoder = budget.encoder
     if softness is not None:
         encoder = clone(encoder).set_params(softness=softness)
-    model = HUGClassifier(
+    return HUGClassifier(
         encoder,
         batch_size=budget.batch_size,
         max_epochs=budget.epochs,
         augment=budget.augment,
         random_state=seed,
-        **{"n_components": budget.n_components, **params},
+        **params,
     ).fit(X, y)
+
+
+def probabilities(model: Any, X: np.ndarray) -> np.ndarray:
+    """Return ours as fitted, or the softmax of a peer's scores over its temperature."""
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba(X)
+    return (torch.from_numpy(model.decision(X)) / model.temperature).softmax(1).numpy()
+
+
+def train_hug(
+    budget: Budget, X: np.ndarray, y: np.ndarray, seed: int, n_classes: int, **params: Any
+) -> Model:
+    """Train ours with these parameters of HUGClassifier; all classes occur in ``y``."""
+    params = {"n_components": budget.n_components, **params}
+    model = fit_hug(budget, X, y, seed, n_classes, **params)
     proxies = torch.from_numpy(model.proxies_)
     return Model(model.module_.prepare, model.module_.body, _Cosines(proxies))
 
@@ -163,7 +185,8 @@ def train_peer(
     criterion = loss(n_classes, budget.n_components, counts, **own)
     torch.manual_seed(seed)  # the weights do not depend on what the loss has drawn
     network = build_encoder(budget.encoder, criterion.width, rows.X, rows.weight)
-    model = Model(network.prepare, network.body, criterion.scores)
+    temperature = getattr(criterion, "temperature", 1.0)
+    model = Model(network.prepare, network.body, criterion.scores, temperature)
     batches = _batches(network, budget, rows, n_classes)
     epochs = default_max_epochs(len(batches)) if budget.epochs == "auto" else budget.epochs
     best = _BestEpoch(model, criterion, held_out)

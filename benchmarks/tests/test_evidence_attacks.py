@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from evidence import attacks, robustness
+from evidence import attacks, autoattack, robustness
+from evidence.data import Split
+from evidence.models import Model
 
 SIDE, RADIUS = 4, 12.75
 
@@ -90,3 +92,27 @@ def test_low_contrast_keeps_the_mean():
     changed = attacks.low_contrast(X, 4, None)
     torch.testing.assert_close(changed.mean(1), X.mean(1))
     torch.testing.assert_close(changed.std(1), X.std(1) / 3)
+
+
+def test_autoattack_counts_what_stands_all_and_within_the_radius(problem, monkeypatch):
+    _, X, y, _ = problem
+    weight = torch.randn(SIDE**2, 3, generator=torch.Generator().manual_seed(0)) / 255
+    seen = []
+
+    def far(images, labels):
+        seen.append(len(images))
+        return 1 - images  # cut back to the radius
+
+    def idle(images, labels):
+        seen.append(len(images))
+        return images
+
+    model = Model(torch.nn.Identity(), torch.nn.Identity(), lambda X: X @ weight)
+    monkeypatch.setattr(autoattack, "_attacks", lambda *_: {"far": far, "idle": idle})
+    split = Split(X.numpy(), y.numpy(), X.numpy(), y.numpy(), 3)
+    found = autoattack.withstands(model, split)
+    moved = torch.clamp(255 - X, X - RADIUS, X + RADIUS)
+    stands = ((moved @ weight).argmax(1) == y).float().mean().item()
+    assert 0 < stands < 1
+    assert found == {"all four": stands, "clean": 1.0, "far": stands, "idle": stands}
+    assert seen == [200, round(200 * stands)]

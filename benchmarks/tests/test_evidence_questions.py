@@ -7,7 +7,7 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
-from evidence import choices, generalisation, harness, longtail, noise
+from evidence import choices, data, generalisation, harness, longtail, noise, own_class
 from evidence.models import Budget
 from sklearn.datasets import load_digits
 
@@ -48,7 +48,9 @@ def test_noise_reports_every_kind_and_share(lab, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_longtail_reports_head_and_tail(lab, tmp_path, monkeypatch):
     budget = TINY._replace(epochs=40)  # enough to know the head
-    monkeypatch.setattr(longtail, "QUICK", [longtail.QUICK[0]._replace(budget=budget, trials=1)])
+    task = longtail.QUICK[0].task._replace(rows=600)  # and 600 to choose settings on
+    form = longtail.QUICK[0]._replace(task=task, budget=budget, trials=1)
+    monkeypatch.setattr(longtail, "QUICK", [form])
     longtail.ask(lab)
     text, figures = results(tmp_path, "longtail")
     cells = figures["mnist"]["cross-entropy"]
@@ -109,10 +111,32 @@ def test_torchs_initial_weights_are_weaker():
         assert ratio.item() == pytest.approx(6, rel=0.1)
 
 
+def test_a_tails_settings_are_chosen_on_rows_that_it_leaves_out(lab, tmp_path):
+    task = data.Task("mnist", 600, ("long tail", 100))
+    test, chosen_on = data.load(tmp_path, task), data.load(tmp_path, task, 0.2)
+    np.testing.assert_array_equal(chosen_on.X, test.X)  # what is trained on is the same
+    counts = np.bincount(chosen_on.y_test)
+    assert (counts == counts[0]).all()
+    trained_on = {row.tobytes() for row in chosen_on.X}
+    assert not any(row.tobytes() in trained_on for row in chosen_on.X_test)
+    with pytest.raises(ValueError, match="uses all rows of a class"):
+        data._alike(np.arange(6) % 3, np.array([0, 3]))
+
+
+def test_own_class_reports_accuracy_and_log_loss(lab, tmp_path, monkeypatch):
+    task = own_class.QUICK.task._replace(rows=300)
+    monkeypatch.setattr(own_class, "QUICK", own_class.QUICK._replace(task=task, budget=TINY))
+    monkeypatch.setattr(own_class, "QUICK", own_class.QUICK._replace(trials=1, seeds=(0,)))
+    own_class.ask(lab)
+    text, figures = results(tmp_path, "own_class")
+    assert set(figures) == {*own_class.CONTENDERS, "validation"}
+    assert "| contender | accuracy | log-loss | beside NTCE |" in text
+
+
 def test_recall_by_class_averages_over_the_classes():
     class Zeros:
-        def predict(self, X):
-            return np.zeros(len(X), dtype=int)
+        def predict_proba(self, X):
+            return np.tile([0.5, 0.1, 0.1, 0.1, 0.1, 0.1], (len(X), 1))
 
     y = np.array([0] * 10 + [1, 2, 3, 4, 5])
     split = longtail.Split(None, None, np.zeros((15, 1)), y, 6)
@@ -120,6 +144,7 @@ def test_recall_by_class_averages_over_the_classes():
         "balanced accuracy": pytest.approx(1 / 6),
         "head": pytest.approx(1 / 3),
         "tail": 0.0,
+        "log-loss": pytest.approx(-(10 * np.log(0.5) + 5 * np.log(0.1)) / 15),
     }
 
 

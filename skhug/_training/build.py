@@ -80,15 +80,16 @@ def build_objective(
     learned = isinstance(settings.proxies, Learned)
     if isinstance(proxies, PhaseCode) and (learned or not _names_single_proxies(settings)):
         proxies = proxies.whole()  # of a fitted model that goes on with other parameters
+    device, dtype = device_of(encoder), encoder.prepare.dtype
     loss = HUGLoss(
-        settings.uniformity,
+        _on_device(settings.uniformity, device, dtype),
         settings.alpha,
         settings.beta,
         attached=learned and settings.proxies.attached,
     )
     objective = Objective(
         encoder,
-        proxies.to(device_of(encoder), encoder.prepare.dtype),
+        proxies.to(device, dtype),
         loss,
         learned,
         all_prefixes(settings.prefixes, encoder.n_components),
@@ -97,6 +98,13 @@ def build_objective(
         objective.follow = ClassFollower(objective.proxies, float(settings.proxies.momentum))
     objective.train_through(_training_body(settings, objective))
     return objective
+
+
+def _on_device(measure: Uniformity, device: torch.device, dtype: torch.dtype) -> Uniformity:
+    """Return a measure whose shares lie where it is computed: no step has to bring them there."""
+    if measure.prior is None:
+        return measure
+    return clone(measure).set_params(prior=to_tensor(measure.prior, device, dtype))
 
 
 def build_batches(

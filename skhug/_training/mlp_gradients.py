@@ -11,7 +11,7 @@ from torch.linalg import vecdot
 
 from skhug._torch import ACTIVATION_BACKWARD, normalize, normalize_backward
 from skhug.encoders._members import Members
-from skhug.losses._within_class import pull_features
+from skhug.losses._within_class import contrast_features, pull_features
 
 # From (X, y, coef) to the within-class sum; the gradients are written on the way.
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -43,24 +43,25 @@ def find_kernel(objective: Any) -> Kernel | None:
     kernel : callable or None
         Takes (X, y, coef), sets the gradients and returns the within-class sum. There is one
         for plain perceptrons (linear layers and activations in turn, or a single linear layer, as
-        the head of a frozen backbone is) with fixed proxies, a measure without repulsion and one
-        loss, of all components.
+        the head of a frozen backbone is) with fixed proxies, a measure that does not repel rows
+        from the others' proxies alone, and one loss, of all components.
     """
     body = objective.encoder.body
     networks = list(body.networks) if type(body) is Members else [body]
-    pulls = not (
-        objective.proxies.requires_grad or objective.loss.uniformity.repulsion or objective.prefixes
-    )
-    if not pulls or not all(_is_plain(network) for network in networks):
+    measure = objective.loss.uniformity
+    known = measure.contrasts or not measure.repulsion
+    if objective.proxies.requires_grad or objective.prefixes or not known:
+        return None
+    if not all(_is_plain(network) for network in networks):
         return None
     kinds = [type(layer) for layer in _layers_of(networks[0])[1::2]]
     layers = zip(*(_layers_of(network)[::2] for network in networks), strict=True)
     if len(networks) == 1:
-        return perceptron_kernel([_dense(*layer) for layer in layers], kinds, _pull(objective))
+        return perceptron_kernel([_dense(*layer) for layer in layers], kinds, _loss(objective))
     stacked = [_stacked(layer) for layer in layers]
     if None in stacked:
         return None
-    return shared(perceptron_kernel(stacked, kinds, _pull_members(objective)), len(networks))
+    return shared(perceptron_kernel(stacked, kinds, _loss_of_members(objective)), len(networks))
 
 
 def _is_plain(network: nn.Module) -> bool:
@@ -134,21 +135,30 @@ def _side_by_side(tensors: Sequence[Tensor]) -> Tensor | None:
     return first.as_strided((len(tensors), *first.shape), (distance, *first.stride()))
 
 
-def _pull(objective: Any) -> Loss:
+def _loss(objective: Any) -> Loss:
     """Return the loss of one network's outputs (batch, n_components)."""
     proxies, beta = objective.proxies.detach(), objective.loss.beta
-    pull = sphere_pull(objective.encoder.softness, objective.loss.uniformity)
+    measure, softness = objective.loss.uniformity, objective.encoder.softness
+    pull = sphere_pull(softness, measure)
+
+    def of_own(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        return pull(raw, proxies.index_select(0, y), coef)
+
+    def of_all(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
+        return contrast_features(raw, proxies, y, coef, measure, softness)
+
+    rows = of_all if measure.contrasts else of_own
 
     def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
-        cost, g = pull(raw, proxies.index_select(0, y), coef)
+        cost, g = rows(raw, y, coef)
         return coef @ cost, g if beta == 1 else g.mul_(beta)
 
     return loss
 
 
-def _pull_members(objective: Any) -> Loss:
+def _loss_of_members(objective: Any) -> Loss:
     """Return the loss of several networks' outputs (members, batch, n_components), a mean."""
-    of_one = _pull(objective)
+    of_one = _loss(objective)
 
     def loss(raw: Tensor, y: Tensor, coef: Tensor) -> tuple[Tensor, Tensor]:
         value, g = of_one(raw.flatten(0, 1), y.flatten(), coef.flatten())

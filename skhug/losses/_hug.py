@@ -146,6 +146,11 @@ class HUGLoss(nn.Module):
                 "of a subclass of skhug.losses.Uniformity."
             )
         self.uniformity.check()
+        if isinstance(self.uniformity.prior, str):
+            raise ValueError(
+                f"{self.uniformity}: only an estimator knows the rows that it trains on. Pass the "
+                "classes' shares, prior=[0.9, 0.1]."
+            )
         self.alpha = plain(alpha)
         self.beta = plain(beta)
         self.attached = attached

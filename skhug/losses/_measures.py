@@ -11,158 +11,22 @@ Hyperspherical Uniformity Gap", ICLR 2023, arXiv 2303.06484.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from skhug._configured import Configured, explained
+from skhug._configured import explained
 from skhug._docs import public
 from skhug.losses._energy import energy_gradient, gram_logdet, hyperspherical_energy, separation
+from skhug.losses._uniformity import Uniformity, drawn_points
 
 __all__ = ["MGD", "MHE", "MHS", "Uniformity"]
 __dir__ = public(globals())
 
-# Parameters of the measures: what is allowed, in code and in words.
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "s": (lambda v: v >= 0, "a number of 0 or more"),
-    "s_within": (lambda v: v < 0, "a number below 0"),
-    "temperature": (lambda v: v > 0, "a number above 0"),
-    "eps": (lambda v: v > 0, "a number above 0"),
-    "repulsion": (lambda v: v >= 0, "a number of 0 or more"),
-    "repulsion_scale": (lambda v: v > 0, "a number above 0"),
-    "n_sampled": (lambda v: v >= 2 and v == int(v), "a whole number of 2 or more, or None"),
-}
-# Fixed points beyond this number are measured on a random subset of this size, and fewer where
-# the cost grows with the cube: 4,096 points take a core some ten seconds, 1,024 a fifth of one.
-_EXACT_POINTS = 4096
+# Points up to which a determinant is computed whole: 4,096 take a core some ten seconds, 1,024 a
+# fifth of one.
 _EXACT_GRAM = 1024
-
-
-def _subset(points: Tensor, most: int) -> Tensor:
-    """All points, or ``most`` of them drawn with a seed of its own."""
-    if len(points) <= most:
-        return points[:]  # of a code its rows
-    drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
-    return points[drawn[:most].to(points.device)]
-
-
-class Uniformity(Configured):
-    """Base of the measures: what all of them do with the samples.
-
-    A measure of your own needs ``between(proxies)`` alone: a scalar tensor, differentiable, lower
-    where the proxies are more uniform. What else there is has a default:
-
-    - ``pull(squared)``: the cost of a row at a squared distance from its proxy, and the derivative
-      in that squared distance. By default ``distance^-s_within``.
-    - ``s_within``, the exponent of that, below 0: -2, unless the measure has such a parameter.
-    - ``repulsion`` and ``repulsion_scale``: 0 and 10; see :class:`MHE`.
-
-    Parameters follow scikit-learn: ``get_params``, ``set_params``, clonable, searched as
-    ``uniformity__s_within``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skhug.losses import HUGLoss, Uniformity
-    >>> class MeanCosine(Uniformity):
-    ...     def __init__(self, s_within=-2.0):
-    ...         self.s_within = s_within
-    ...     def between(self, proxies):
-    ...         w = torch.nn.functional.normalize(proxies)
-    ...         return (w @ w.T).mean()
-    >>> loss = HUGLoss(MeanCosine())
-    >>> loss(torch.eye(4), torch.arange(4), torch.eye(4)).between
-    tensor(0.2500)
-    """
-
-    # For measures of a user's own that do not define these.
-    s_within: float = -2.0
-    repulsion: float = 0.0
-    repulsion_scale: float = 10.0
-
-    def between(self, proxies: Tensor) -> Tensor:
-        """Return what the classes' proxies pay for being close; lower is more uniform."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no between(proxies), which returns a scalar tensor, lower "
-            "where the proxies are more uniform: define it."
-        )
-
-    def between_gradient(self, proxies: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``between`` and its gradient in the proxies, without a trace in autograd.
-
-        Parameters
-        ----------
-        proxies : Tensor of shape (n_classes, n_components)
-            Normalised here.
-
-        Returns
-        -------
-        between : scalar Tensor
-        gradient : Tensor of shape (n_classes, n_components)
-        """
-        with torch.enable_grad():
-            leaf = proxies.detach().requires_grad_()
-            value = self.between(leaf)
-        self._check_between(value)
-        if not value.requires_grad:
-            raise ValueError(
-                f"{type(self).__name__}.between has no gradient: compute it from the proxies by "
-                "torch's functions, without detach() or item()."
-            )
-        (gradient,) = torch.autograd.grad(value, leaf)
-        return value.detach(), gradient
-
-    def between_fixed(self, proxies: Tensor) -> Tensor:
-        """Return ``between`` of proxies that are not trained, at a cost flat in their number.
-
-        Up to 4,096 proxies, 1,024 for :class:`MGD`, this is the exact value. Beyond, it is an
-        estimate from a random subset of as many, the same at every call: for :class:`MHE` without
-        bias; for :class:`MHS` and :class:`MGD` in the mean a lower bound. Without a gradient the
-        value only shifts the loss that is reported. No global random state is read.
-
-        Parameters
-        ----------
-        proxies : Tensor of shape (n_classes, n_components)
-            Normalised here.
-
-        Returns
-        -------
-        between : scalar Tensor
-
-        Examples
-        --------
-        >>> import torch
-        >>> from skhug.losses import MHE
-        >>> MHE().between_fixed(torch.eye(3))
-        tensor(1.)
-        """
-        value = self.between(_subset(proxies, _EXACT_POINTS))
-        self._check_between(value)
-        return value
-
-    def _check_between(self, value: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim:
-            what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise ValueError(
-                f"{type(self).__name__}.between returned {what}: return a scalar tensor, for "
-                "instance the mean."
-            )
-
-    def check(self) -> None:
-        """Raise a ValueError for a parameter out of its range."""
-        for name, (allowed, text) in _RANGES.items():
-            value = getattr(self, name, None)
-            if value is None:
-                continue
-            if not isinstance(value, Real) or not allowed(value):
-                raise ValueError(f"{type(self).__name__}: {name}={value!r}: pass {text}.")
-
-    def pull(self, squared: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return a row's cost at a squared distance from its proxy, and its derivative."""
-        return power(squared, -self.s_within)
 
 
 class MHE(Uniformity):
@@ -181,24 +45,44 @@ class MHE(Uniformity):
         better.
     repulsion : float, default=0.0
         Weight of an added term that repels each embedding from the other classes' proxies: the
-        smooth maximum of its cosines to them, part of the within-class term. Non-negative.
+        smooth maximum of its cosines to them, part of the within-class term. Non-negative. A step
+        costs the more, the more classes there are.
     repulsion_scale : float, default=10.0
         Sharpness of that smooth maximum, positive.
     n_sampled : int, optional
         Proxies drawn a step, at least 2, whose pairs alone estimate the energy, without bias: a
         step's cost then does not grow with the square of the classes. They are drawn from
         torch's global generator, which ``fit`` seeds and restores. By default all proxies.
+    repulsion_over : {"others", "all"}, default="others"
+        Whether the smooth maximum is over the other classes, or over all of them, the row's own
+        included: the repulsion then fades as a row comes nearer to its own proxy than to any other.
+        With ``s_within=-2`` and ``repulsion=2`` this is cross-entropy of
+        ``repulsion_scale * <z, w_c>`` up to a factor. In the ball distances within a class are
+        then those of the hemisphere above it, ``sqrt(2 - 2 <z, w_y>)``; on the sphere nothing is
+        different.
+    prior : "train" or array-like of shape (n_classes,), optional
+        Shares of the classes, by which they count in the sum over all. Large classes then need no
+        further push away from small ones: a row's nearest proxy is the class that would be its
+        most probable one if all were equally frequent. ``"train"`` takes the shares of
+        what an estimator trains on, weights included; an array, in the order of ``classes_``, need
+        not add up to 1. By default all classes count alike. With ``repulsion_over="all"`` alone.
 
     References
     ----------
-    Liu et al. 2023, section 3.1.
+    Liu et al. 2023, section 3.1. Shares inside the sum: Menon et al., "Long-tail learning via logit
+    adjustment", ICLR 2021, eq. 10, for cross-entropy.
 
     Examples
     --------
     >>> from skhug import HUGClassifier
     >>> from skhug.losses import MHE
     >>> robust = HUGClassifier(uniformity=MHE(s_within=-1.0))
+    >>> long_tail = HUGClassifier(
+    ...     uniformity=MHE(repulsion=2.0, repulsion_over="all", prior="train")
+    ... )
     """
+
+    _before: ClassVar[dict[str, Any]] = {"repulsion_over": "others", "prior": None}
 
     @explained
     def __init__(
@@ -208,12 +92,16 @@ class MHE(Uniformity):
         repulsion: float = 0.0,
         repulsion_scale: float = 10.0,
         n_sampled: int | None = None,
+        repulsion_over: str = "others",
+        prior: Any = None,
     ) -> None:
         self.s = s
         self.s_within = s_within
         self.repulsion = repulsion
         self.repulsion_scale = repulsion_scale
         self.n_sampled = n_sampled
+        self.repulsion_over = repulsion_over
+        self.prior = prior
 
     def between(self, proxies: Tensor) -> Tensor:
         """Return the energy per class, ``hyperspherical_energy(proxies, s)``, or its estimate."""
@@ -234,7 +122,7 @@ class MHE(Uniformity):
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return the energy per class: exact up to 4,096 classes, beyond an unbiased estimate."""
-        subset = _subset(proxies, _EXACT_POINTS)
+        subset = drawn_points(proxies)
         return _pairs_a_class(proxies, subset) * hyperspherical_energy(subset, self.s)
 
     def _draw(self, n_proxies: int, device: torch.device) -> Tensor | None:
@@ -297,7 +185,7 @@ class MHS(Uniformity):
 
     def between_fixed(self, proxies: Tensor) -> Tensor:
         """Return ``between``, from 4,096 classes on by the mean over a random subset's pairs."""
-        subset = _subset(proxies, _EXACT_POINTS)
+        subset = drawn_points(proxies)
         pairs = math.comb(len(proxies), 2) / math.comb(len(subset), 2)
         return self.between(subset) + self.temperature * math.log(pairs)
 
@@ -359,31 +247,8 @@ class MGD(Uniformity):
         The cost grows with the cube of the classes, for a number that is only reported.
         """
         # A subset's log-determinant a point exceeds the whole's in the mean (Han's inequality).
-        return self.between(_subset(proxies, _EXACT_GRAM))
+        return self.between(drawn_points(proxies, _EXACT_GRAM))
 
 
 # Known to treat every row by itself, on the device alone: a user's own may not.
 BUILT_IN_MEASURES = (MHE, MHS, MGD)
-
-
-def power(squared: Tensor, exponent: float) -> tuple[Tensor, Tensor | float]:
-    """Return ``distance^exponent`` of squared distances, and its derivative in them.
-
-    Raises
-    ------
-    ValueError
-        If the exponent is not positive.
-    """
-    if not exponent > 0:
-        raise ValueError(
-            f"s_within={-exponent!r}: the energy within a class needs an exponent below 0."
-        )
-    if exponent == 2:
-        return squared, 1.0
-    # The root's slope is infinite at 0: a row that sits on its proxy must not give NaN.
-    squared = squared.clamp_min(torch.finfo(squared.dtype).tiny)
-    if exponent == 1:
-        distance = squared.sqrt()
-        return distance, 0.5 / distance
-    value = squared.pow(exponent / 2)
-    return value, (exponent / 2) * value / squared

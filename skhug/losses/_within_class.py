@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from skhug._sphere import project, tangent
+from skhug.losses._uniformity import as_shares
 
 
 class WithinGradients(NamedTuple):
@@ -77,6 +78,11 @@ def within_sum(
         Whether to return the proxies' gradient.
     """
     z, inverse = project(features, softness)
+    if measure.contrasts:
+        w, inverse_w = project(proxies)
+        cost, push = contrast_rows(z, w, labels, coef, measure)
+        in_proxies = tangent(push.T @ z, w, inverse_w) if attached else None
+        return WithinGradients(coef @ cost, tangent(push @ w, z, inverse), in_proxies)
     own, gradient_in_proxies = _own_proxies(proxies, labels)
     cost, push, radial = pull_rows(z, own, coef, measure)
     in_proxies = gradient_in_proxies(-push) if attached else None
@@ -143,3 +149,54 @@ def _repel(
     share = scaled.sub_(total[:, None]).exp_().mul_((measure.repulsion * coef)[:, None])
     in_proxies = tangent(share.T @ z, w, inverse) if attached else None
     return nearest, share @ w, in_proxies
+
+
+def contrast_features(
+    features: Tensor, w: Tensor, labels: Tensor, coef: Tensor, measure: Any, softness: float
+) -> tuple[Tensor, Tensor]:
+    """Return the rows' costs and the features' gradient for a measure that weighs all proxies.
+
+    ``w`` of shape (n_classes, n_components) are unit proxies, which stay where they are.
+    """
+    z, inverse = project(features, softness)
+    cost, push = contrast_rows(z, w, labels, coef, measure)
+    return cost, tangent(push @ w, z, inverse)
+
+
+def contrast_rows(
+    z: Tensor, w: Tensor, labels: Tensor, coef: Tensor, measure: Any
+) -> tuple[Tensor, Tensor]:
+    """Cost of each row, pulled to its proxy and repelled from all; gradient in its cosines.
+
+    The gradient, of the rows' sum, has shape (batch, n_classes). Everything is a function of the
+    products ``<z, w_c>``: the squared distance is ``2 - 2 <z, w_y>``, which in the ball is that
+    of the point of the hemisphere above z.
+    """
+    cosines = z @ w.T
+    # Not below what rounding leaves: the root's slope is infinite at 0.
+    squared = (2 - 2 * cosines.gather(1, labels[:, None])).clamp_min(torch.finfo(z.dtype).eps)
+    cost, slope = measure.pull(squared)
+    scale = measure.repulsion_scale
+    scaled = torch.add(log_shares(measure.prior, w), cosines, alpha=scale)
+    total = scaled.logsumexp(1, keepdim=True)
+    push = scaled.sub_(total).exp_().mul_((measure.repulsion * coef)[:, None])
+    push.scatter_add_(1, labels[:, None], -2 * slope * coef[:, None])
+    return torch.add(cost, total, alpha=measure.repulsion / scale)[:, 0], push
+
+
+def log_shares(prior: Any, w: Tensor) -> Tensor:
+    """Logarithms of the classes' shares, by which they count in a sum: all alike without a prior.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each of the proxies ``w``.
+    """
+    if prior is None:
+        return w.new_full((), -math.log(len(w)))
+    shares = as_shares(prior).to(w.device, w.dtype)
+    if len(shares) != len(w):
+        raise ValueError(
+            f"prior has {len(shares)} shares and there are {len(w)} classes: pass one for each."
+        )
+    return (shares / shares.sum()).log_()

@@ -182,6 +182,11 @@ def _full(precision, encoder=None, estimator=HUGClassifier, **params):
     return estimator(encoder, random_state=0, precision=precision, **params)
 
 
+def of_shares():
+    """A measure that takes the classes' shares in all rows."""
+    return MHE(repulsion=2.0, repulsion_over="all", prior="train")
+
+
 def sorted_blobs():
     """Rows sorted by class: a process knows some of the classes alone."""
     X, y = blobs()
@@ -224,6 +229,7 @@ SHARDED = {
     "balanced": (lambda p: _full(p, class_weight="balanced"), sorted_blobs(), None),
     "weights": (_full, sorted_blobs(), _WEIGHT),
     "balanced weights": (lambda p: _full(p, class_weight="balanced"), sorted_blobs(), _WEIGHT),
+    "prior": (lambda p: _full(p, uniformity=of_shares()), sorted_blobs(), _WEIGHT),
     "many rows": (_full, many(), None),
     "gaps": (_full, with_gaps(), None),
     "few dimensions": (lambda p: _full(p, n_components=2), blobs(), None),

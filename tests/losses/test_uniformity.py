@@ -8,8 +8,17 @@ import torch
 from sklearn.base import clone
 from torch.nn.functional import normalize
 
-from skhug.losses import MGD, MHE, MHS, HUGLoss, gram_logdet, hyperspherical_energy, separation
-from skhug.losses import _measures as uniformity
+from skhug.losses import (
+    MGD,
+    MHE,
+    MHS,
+    HUGLoss,
+    _measures,
+    _uniformity,
+    gram_logdet,
+    hyperspherical_energy,
+    separation,
+)
 from skhug.losses import _pair_sums as _pairs
 
 
@@ -92,7 +101,7 @@ def test_few_fixed_points_are_measured_exactly(measure, points):
 def test_many_fixed_points_are_estimated_closely(measure, monkeypatch):
     points = torch.randn(900, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     exact = measure.between(points)
-    monkeypatch.setattr(uniformity, "_EXACT_POINTS", 300)
+    monkeypatch.setattr(_uniformity, "_EXACT_POINTS", 300)
     estimate = measure.between_fixed(points)
     torch.testing.assert_close(estimate, exact, rtol=0.02, atol=0)
     assert estimate != exact
@@ -101,7 +110,7 @@ def test_many_fixed_points_are_estimated_closely(measure, monkeypatch):
 def test_gram_determinant_of_a_subset_is_a_lower_bound(monkeypatch):
     points = torch.randn(200, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     exact = MGD().between(points)
-    monkeypatch.setattr(uniformity, "_EXACT_GRAM", 60)
+    monkeypatch.setattr(_measures, "_EXACT_GRAM", 60)
     assert 0 < MGD().between_fixed(points) < exact
 
 

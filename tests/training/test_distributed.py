@@ -87,7 +87,15 @@ def test_in_float32_they_do_but_for_rounding(ranks, case):
     assert_alike(together[0], rank_cases.fit(case, "float32"), CLOSE["float32"])
 
 
-QUICK_SHARDS = ("sorted by class", "balanced weights", "many rows", "gaps", "images", "sparse")
+QUICK_SHARDS = (
+    "sorted by class",
+    "balanced weights",
+    "prior",
+    "many rows",
+    "gaps",
+    "images",
+    "sparse",
+)
 
 
 @pytest.mark.parametrize("case", cases(rank_cases.SHARDED, *QUICK_SHARDS))

@@ -37,7 +37,17 @@ def make_batch(members=1, rows=11):
 @pytest.mark.parametrize("n_components", [1, 3])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 7)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("measure", [MHE(), MHE(s_within=-1), MHS(), MGD(s_within=-4)], ids=repr)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        MHE(),
+        MHE(s_within=-1),
+        MHE(repulsion=2.0, repulsion_over="all", prior=(4, 3, 2, 1)),
+        MHS(),
+        MGD(s_within=-4),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("members", [1, 3])
 def test_the_kernel_equals_autograd(members, activation, hidden, measure, n_components, rows):
     torch.manual_seed(0)
