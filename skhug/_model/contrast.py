@@ -125,4 +125,5 @@ def contrastive_gradient(u: np.ndarray, y: np.ndarray) -> np.ndarray:
     share -= same / same.sum(1, keepdims=True)
     by_z = (_SCALE / len(y)) * ((share + share.T) @ z)
     along = np.sum(by_z * z, axis=1, keepdims=True)
-    return (by_z - along * z) / np.maximum(length, np.finfo(u.dtype).tiny)
+    # A row of zeros has no direction.
+    return np.divide(by_z - along * z, length, out=np.zeros_like(z), where=length > 0)

@@ -105,6 +105,9 @@ class VectorStart:
         if settings.coefficients is not row_coefficients:  # classes alike, whatever came before
             weight = weight * (rows.weight.sum() / weight.sum())
         self.counted, width = rows._replace(weight=weight), rows.X.shape[1]
+        # A stream keeps the map of its first call.
+        unset = spec.strength is None and settings.max_epochs == 0
+        self._chooses_strength = unset and before is None
         # Even a given shrinkage has its sharpness.
         chooses = spec.head == "discriminant"
         most = min(_ROWS, _VALUES // width, _SCORES // n_classes) if chooses else 0
@@ -127,10 +130,6 @@ class VectorStart:
             others = list(dict.fromkeys(other._replace(**given) for other in RECIPES))
             recipe = choose_recipe(held_out, recipe, others)
         return _Search(Whitening(self.moments), recipe, held_out)
-
-    @property
-    def _chooses_strength(self) -> bool:
-        return self.spec.strength is None and self.settings.max_epochs == 0
 
     def _held_out(self) -> list[HeldOut]:
         """Return folds of the classes, none where classes are too few or sums too large."""

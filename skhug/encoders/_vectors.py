@@ -35,7 +35,7 @@ class Vectors(Encoder):
     unit(q + t q A)``. It is ten steps of the supervised contrastive loss from zero, each on up to
     1,024 rows, which count alike. t is 0, no map, unless one of six values up to 2 searches better
     by that same rule; of fewer than six classes it is 0. ``strength`` of ``module_.spec`` is the t
-    that was taken.
+    that was taken, None where no map is drawn.
 
     Search is not trained further unless ``max_epochs`` says so, or there is something to train
     towards or to stop by: ``proxies`` that are an array, ``early_stopping``. Then A is trained

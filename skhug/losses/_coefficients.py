@@ -152,7 +152,8 @@ def row_coefficients(
     """
     factor = class_weight[y]
     value = weight * (factor if weight.ndim == 1 else factor[:, None])
-    rows = torch.zeros(n_batches, dtype=value.dtype, device=batch.device)
-    size = rows.index_add_(0, batch, torch.ones_like(batch, dtype=value.dtype))[batch]
+    # Counted in whole numbers: float32 counts to 2^24.
+    rows = torch.zeros(n_batches, dtype=batch.dtype, device=batch.device)
+    size = rows.index_add_(0, batch, torch.ones_like(batch)).to(value.dtype)[batch]
     mean = value.mean(0).clamp_min_(torch.finfo(value.dtype).tiny)
     return value / mean / (size if weight.ndim == 1 else size[:, None])

@@ -65,7 +65,9 @@ class MHE(Uniformity):
         further push away from small ones: a row's nearest proxy is the class that would be its
         most probable one if all were equally frequent. ``"train"`` takes the shares of
         what an estimator trains on, weights included; an array, in the order of ``classes_``, need
-        not add up to 1. By default all classes count alike. With ``repulsion_over="all"`` alone.
+        not add up to 1. Nothing is repelled from a class of share 0, one whose rows have no weight:
+        fix the proxies then. By default all classes count alike. With ``repulsion_over="all"``
+        alone.
 
     References
     ----------

@@ -133,8 +133,8 @@ class CodedProxies(Configured):
     """Fixed proxies of very many classes, computed when they are asked for and never stored.
 
     What ``proxies_`` of an estimator is where an array would be large: ``proxies_[index]`` are
-    the proxies of some classes, ``numpy.asarray(proxies_)`` all of them, and ``shape`` and
-    ``dtype`` are those of that array. They are the first ``n_classes`` points of
+    the proxies of some classes, ``numpy.asarray(proxies_)`` all of them. ``shape`` is that
+    of the array and ``dtype`` the name of its dtype. They are the first ``n_classes`` points of
     :func:`spherical_code`, as far as that is a code.
 
     Parameters
@@ -177,12 +177,17 @@ class CodedProxies(Configured):
         """As of an array."""
         return self.n_classes, self.n_components
 
+    @property
+    def T(self) -> np.ndarray:
+        """All of them, a column each."""
+        return np.asarray(self).T
+
     def __len__(self) -> int:
         return self.n_classes
 
     def __getitem__(self, index: object) -> np.ndarray:
         numbers = np.arange(self.n_classes)[index]
-        rows = self.on("cpu")[torch.from_numpy(np.atleast_1d(numbers))]
+        rows = self.on("cpu")[torch.from_numpy(np.ravel(numbers))]
         return to_numpy(rows).reshape(*np.shape(numbers), self.n_components)
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:

@@ -39,7 +39,7 @@ class Ranks:
         for pipe in self.pipes[:size]:
             pipe.send((function, size, meeting, arguments))
 
-    def result(self, rank, seconds=120):
+    def result(self, rank, seconds=240):
         """Return what a rank's function returned, or the exception that it raised."""
         if not self.pipes[rank].poll(seconds):
             raise TimeoutError(f"rank {rank} said nothing in {seconds} s")

@@ -480,6 +480,14 @@ def test_the_gradient_of_the_map_is_that_of_the_supervised_contrastive_loss():
     assert_allclose(contrastive_gradient(u, y), rows.grad, atol=1e-6)
 
 
+def test_a_row_of_zeros_has_no_gradient_of_the_map_and_spoils_no_other():
+    u = np.random.default_rng(3).normal(size=(4, 5)).astype(np.float32)
+    u[0] = 0
+    gradient = contrastive_gradient(u, np.array([0, 0, 1, 1]))
+    assert_array_equal(gradient[0], 0)
+    assert np.isfinite(gradient).all()
+
+
 def test_draws_are_of_the_classes_asked_for_and_bounded():
     y = np.random.default_rng(0).integers(0, 100, 20_000)
     draws = list(class_draws(y, np.arange(10, 95), 3))

@@ -81,7 +81,8 @@ def test_coded_proxies_read_like_an_array():
     assert coded.shape == whole.shape == (500, 22)
     assert len(coded) == 500
     assert whole.dtype == coded.dtype
-    for index in (7, -1, slice(3, 9), [4, 2], whole[:, 0] > 0.2):
+    np.testing.assert_array_equal(coded.T, whole.T)
+    for index in (7, -1, slice(3, 9), [4, 2], [[4, 2], [0, 9]], whole[:, 0] > 0.2):
         np.testing.assert_allclose(coded[index], whole[index], rtol=0, atol=1e-14)
     assert np.asarray(coded, dtype=np.float32).dtype == np.float32
     with pytest.raises(IndexError):
