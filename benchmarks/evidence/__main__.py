@@ -26,7 +26,7 @@ from evidence.harness import Lab
 QUESTIONS = (
     "generalisation", "noise", "longtail", "robustness", "dimensions", "geometry", "decoupling",
     "calibration", "incremental", "choices", "real_tables", "frames", "text", "vectors",
-    "verification", "nested", "unseen", "open_set", "own_class",
+    "verification", "nested", "unseen", "open_set", "own_class", "photographs",
     "autoattack",  # needs torchattacks
 )  # fmt: skip
 
