@@ -13,7 +13,7 @@ from common import log_loss
 
 from evidence.contenders import CROSS_ENTROPY, NORMALISED, RATES, ours, values
 from evidence.data import Split, Task
-from evidence.harness import Lab, Setting, as_json, comparison, publish
+from evidence.harness import Contender, Lab, Setting, as_json, comparison, publish
 from evidence.models import Budget, probabilities
 from skhug import MHE, MLP, Learned
 
@@ -56,20 +56,36 @@ def scored(model: Any, split: Split) -> dict[str, float]:
     return {"accuracy": float(np.mean(right)), "log-loss": log_loss(probability, split.y_test)}
 
 
-def ask(lab: Lab) -> None:
-    """Tune everyone, and score the chosen settings once."""
-    form = QUICK if lab.quick else FULL
-    tuned = lab.tune(CONTENDERS, form.task, form.budget, RATES["mlp"], form.trials, scored)
-    chosen = {name: setting for name, (_, setting) in tuned.items()}
-    final = lab.final(CONTENDERS, chosen, form.task, form.budget, form.seeds, scored)
+def answer(
+    lab: Lab,
+    name: str,
+    form: Form,
+    contenders: dict[str, Contender],
+    rates: list[Setting],
+    reference: str,
+    note: str = "",
+) -> None:
+    """Tune everyone on validation rows, score the chosen settings once, and publish a table."""
+    tuned = lab.tune(contenders, form.task, form.budget, rates, form.trials, scored)
+    chosen = {contender: setting for contender, (_, setting) in tuned.items()}
+    final = lab.final(contenders, chosen, form.task, form.budget, form.seeds, scored)
     text = (
         f"{form.task.rows:,} training rows, the official test set, {form.budget.epochs} epochs, "
         f"{len(form.seeds)} seeds, mean ± standard error; settings chosen among {form.trials} on "
-        "validation rows. Probabilities of the normalised losses are the softmax of cosines over "
-        "their temperature, ours as fitted."
+        f"validation rows.{note}"
     )
-    title = "Own class in the repulsion: mnist"
-    table = comparison(title, text, final, chosen, REFERENCE)
+    title = f"{name.replace('_', ' ').capitalize()}: {form.task.data}"
+    table = comparison(title, text, final, chosen, reference)
     results = as_json(final, chosen)
-    results["validation"] = {name: score for name, (score, _) in tuned.items()}
-    publish(lab, "own_class", [table], results)
+    results["validation"] = {contender: score for contender, (score, _) in tuned.items()}
+    publish(lab, name, [table], results)
+
+
+def ask(lab: Lab) -> None:
+    """Ask it of MNIST."""
+    note = (
+        " Probabilities of the normalised losses are the softmax of cosines over their "
+        "temperature, ours as fitted."
+    )
+    form = QUICK if lab.quick else FULL
+    answer(lab, "own_class", form, CONTENDERS, RATES["mlp"], REFERENCE, note)

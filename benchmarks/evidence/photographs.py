@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from evidence.contenders import CROSS_ENTROPY, NORMALISED, ours, values
 from evidence.data import Task
-from evidence.harness import Lab, Setting, as_json, comparison, publish
+from evidence.harness import Lab, Setting
 from evidence.models import Budget
-from evidence.own_class import OVER_ALL, Form, scored
+from evidence.own_class import OVER_ALL, Form, answer
 from skhug import ConvNet
 
 REFERENCE = "label smoothing"
@@ -35,17 +35,6 @@ QUICK = FULL._replace(task=Task("cifar10", 2000), trials=2, seeds=(0, 1))
 
 
 def ask(lab: Lab) -> None:
-    """Tune everyone, and score the chosen settings once."""
+    """Ask it of CIFAR-10."""
     form = QUICK if lab.quick else FULL
-    tuned = lab.tune(CONTENDERS, form.task, form.budget, RATES, form.trials, scored)
-    chosen = {name: setting for name, (_, setting) in tuned.items()}
-    final = lab.final(CONTENDERS, chosen, form.task, form.budget, form.seeds, scored)
-    text = (
-        f"{form.task.rows:,} training rows, the official test set, {form.budget.epochs} epochs, "
-        f"{len(form.seeds)} seeds, mean ± standard error; settings chosen among {form.trials} on "
-        "validation rows."
-    )
-    table = comparison("cifar10, softness and decay", text, final, chosen, REFERENCE)
-    results = as_json(final, chosen)
-    results["validation"] = {name: score for name, (score, _) in tuned.items()}
-    publish(lab, "photographs", [table], results)
+    answer(lab, "photographs", form, CONTENDERS, RATES, REFERENCE)
