@@ -57,10 +57,10 @@ def main() -> None:
     for question in options.only or QUESTIONS:
         try:
             importlib.import_module(f"evidence.{question}").ask(lab)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             if options.only:
                 raise
-            print(f"{question}: left out, it needs {error.name}")
+            print(f"{question}: left out. {error}")
 
 
 if __name__ == "__main__":
